@@ -1,0 +1,516 @@
+//! What a fact of the journal does to memory: the same in the tab that wrote it, in the others, and after a reload.
+
+use std::rc::Rc;
+
+use super::{
+    Engine,
+    checkpoint::{bucket, transaction_segment},
+    transaction::{Attempt, Change, Mutation, Order, Slot, TxIx},
+};
+use crate::{
+    ErrorInfo, Output, Timestamp, TxId, Value,
+    output::TxEvent,
+    record::{Fact, MutationFactKind, OrderKind, TransactionFact},
+    view::TransactionState,
+};
+
+impl<V: Value> Engine<V> {
+    pub(super) fn apply(&mut self, now: Timestamp, fact: Fact<V>, order: Order) {
+        match fact {
+            Fact::Transaction(fact) => self.apply_transaction(now, *fact, order),
+            Fact::Started { tx, at } => self.with(tx, |engine, tx| engine.apply_started(tx, at)),
+            Fact::Retried { tx, at, error, next_at, counts } => {
+                self.with(tx, |engine, tx| engine.apply_retried(now, tx, at, error, next_at, counts))
+            }
+            Fact::Persisted { tx, at } => self.with(tx, |engine, tx| engine.apply_persisted(now, tx, at)),
+            Fact::Completed { tx, at, confirmed, warning } => self.with(tx, |engine, tx| {
+                let slot = engine.tx_mut(tx);
+                slot.updated_at = at;
+                slot.warning = warning;
+                engine.end(tx, TransactionState::Completed, confirmed);
+                engine.told(tx, TxEvent::Completed);
+                engine.consider_after(now, tx);
+            }),
+            Fact::Failed { tx, at, error, cause } => {
+                self.with(tx, |engine, tx| engine.apply_failed(now, tx, at, error, cause))
+            }
+            Fact::Discarded { tx } => self.with(tx, |engine, tx| {
+                // The backend had it before the journal had this: it can't be taken back any more.
+                if matches!(
+                    engine.tx(tx).state,
+                    TransactionState::PersistedAwaitingSync | TransactionState::Completed
+                ) {
+                    let slot = engine.tx_mut(tx);
+                    slot.deciding = slot.completing;
+                    return;
+                }
+                engine.abandon(tx);
+                engine.end(tx, TransactionState::Failed, false);
+                engine.told(tx, TxEvent::Discarded);
+                engine.consider_after(now, tx);
+                engine.remove(tx);
+            }),
+            Fact::Pruned { tx } => self.with(tx, |engine, tx| {
+                if engine.tx(tx).is_done() {
+                    engine.remove(tx);
+                }
+            }),
+            Fact::Rekeyed { collection, from, to, field } => {
+                let collection = self.collection_named(&collection);
+                self.rekey(collection, &from, &to, field.as_deref());
+            }
+            Fact::Rows { table, writes } => {
+                let collection = self.collection_of_table(&table);
+                for (key, value) in writes {
+                    let row = self.collections[collection].row_ix(&key);
+                    self.sync_row(collection, row, value);
+                }
+                self.synced_dirty.insert(collection);
+            }
+            Fact::Reset { table } => {
+                let collection = self.collection_of_table(&table);
+                for row in 0..self.collections[collection].rows.len() {
+                    self.sync_row(collection, row, None);
+                }
+                self.synced_dirty.insert(collection);
+            }
+            Fact::Cursor { remote, cursor } => self.apply_cursor(&remote, cursor),
+            Fact::Synced { table } => {
+                let collection = self.collection_of_table(&table);
+                self.collections[collection].ever_synced = true;
+                // All there is has been seen: what was taken as done without that is settled by it.
+                for row in 0..self.collections[collection].rows.len() {
+                    if self.collections[collection].row_mut(row).provisional.take().is_some() {
+                        self.touch(collection, row);
+                        self.refresh_unless_quiet(collection, row);
+                    }
+                }
+                if !self.journal.quiet {
+                    self.tell_synced(collection);
+                }
+            }
+            Fact::Provisional { table, writes } => {
+                let collection = self.collection_of_table(&table);
+                for (key, value) in writes {
+                    let row = self.collections[collection].row_ix(&key);
+                    self.collections[collection].row_mut(row).provisional = Some(value);
+                    self.touch(collection, row);
+                    self.refresh_unless_quiet(collection, row);
+                }
+            }
+        }
+    }
+
+    /// A transaction of this tab's has its place in the log.
+    pub(super) fn take_place(&mut self, now: Timestamp, tx: TxIx, order: Order) {
+        let Some(old) = self.txs[tx].as_ref().map(|slot| slot.order) else { return };
+        self.txs_by_order.remove(&old);
+        self.txs_by_order.insert(order, tx);
+        if self.unfinished.remove(&old).is_some() {
+            self.unfinished.insert(order, tx);
+        }
+        self.tx_mut(tx).order = order;
+        self.touched_txs.insert(transaction_segment(order));
+        // Records of other tabs that were read meanwhile were put before it already, and what this tab wrote
+        // later still comes after it: its place among the pending of each row stands. It waits for those that
+        // came before it, as it does in every tab that reads it from the log.
+        let nearest: Vec<TxId> = self.nearest_before(tx).into_iter().map(|other| self.tx(other).id).collect();
+        let behind = &mut self.tx_mut(tx).behind;
+        for id in nearest {
+            if !behind.contains(&id) {
+                behind.push(id);
+            }
+        }
+        if !self.journal.quiet {
+            self.consider(now, tx);
+        }
+    }
+
+    /// Ends a transaction: its overlay goes, its locks open. Completed and not confirmed, what it wrote stays
+    /// until sync says something of the row.
+    pub(super) fn end(&mut self, tx: TxIx, state: TransactionState, confirmed: bool) {
+        let slot = self.tx_mut(tx);
+        let was_failed = slot.state == TransactionState::Failed;
+        slot.state = state;
+        slot.op = None;
+        slot.not_before = None;
+        slot.deciding = false;
+        slot.completing = false;
+        let order = slot.order;
+        let scoped = slot.kind == OrderKind::Collection;
+        let touched: Vec<_> =
+            slot.mutations.iter().map(|mutation| (mutation.collection, mutation.row)).collect();
+        self.unfinished.remove(&order);
+        if state == TransactionState::Failed && !was_failed {
+            self.failed_count += 1;
+        }
+        for (index, (collection, row)) in touched.into_iter().enumerate() {
+            let keeps = state == TransactionState::Completed && !confirmed;
+            let written = if keeps {
+                let base = self.collections[collection].row(row).base().cloned();
+                Some(self.tx(tx).mutations[index].apply(base))
+            } else {
+                None
+            };
+            let holder = &mut self.collections[collection];
+            let scope = &mut holder.scoped;
+            if scoped {
+                scope.retain(|&other| other != tx);
+            }
+            let row_state = &mut holder.rows[row];
+            let held = row_state.held.is_some();
+            row_state.pending.retain(|pending| pending.tx != tx);
+            if row_state.locked_by == Some(tx) {
+                row_state.locked_by = None;
+                row_state.held = None;
+            }
+            // A held update is newer than what was beneath: it shows now, under nothing.
+            if let Some(written) = written
+                && !held
+            {
+                row_state.provisional = Some(written);
+                let bucket = bucket(holder.key(row));
+                self.touched_rows.insert(collection, bucket);
+            }
+            self.refresh_unless_quiet(collection, row);
+        }
+    }
+
+    /// Tells what became of a transaction while this tab was not looking.
+    pub(super) fn tell_outcome(&mut self, tx: TxIx, before: TransactionState) {
+        let Some(slot) = self.txs[tx].as_ref() else { return };
+        if !self.txs_by_order.contains_key(&slot.order) {
+            // The journal no longer has it: it was discarded or pruned elsewhere.
+            if !before.is_final() {
+                self.tell(tx, TxEvent::Discarded);
+            }
+            let id = self.tx(tx).id;
+            self.txs_by_id.remove(&id);
+            self.changed.remove(&tx);
+            self.txs[tx] = None;
+            return;
+        }
+        let (state, error, cause) = (slot.state, slot.error.clone(), slot.cause);
+        if state == before || before.is_final() {
+            return;
+        }
+        match state {
+            TransactionState::PersistedAwaitingSync => self.tell(tx, TxEvent::Persisted),
+            TransactionState::Completed => {
+                if before != TransactionState::PersistedAwaitingSync {
+                    self.tell(tx, TxEvent::Persisted);
+                }
+                self.tell(tx, TxEvent::Completed);
+            }
+            TransactionState::Failed => {
+                self.tell(tx, TxEvent::Failed { error: error.unwrap_or_default(), cause })
+            }
+            _ => {
+                self.changed.insert(tx);
+            }
+        }
+    }
+
+    /// Takes what sync says of a row.
+    fn sync_row(&mut self, collection: usize, row: usize, value: Option<V>) {
+        self.touch(collection, row);
+        self.collections[collection].row_mut(row).sync(value);
+        self.refresh_unless_quiet(collection, row);
+    }
+
+    fn apply_transaction(&mut self, now: Timestamp, fact: TransactionFact<V>, order: Order) {
+        let order = fact.place.map_or(order, |(seq, index)| Order(seq, index));
+        self.touched_txs.insert(transaction_segment(order));
+        if let Some(&tx) = self.txs_by_id.get(&fact.id) {
+            let slot = self.tx_mut(tx);
+            if !slot.order.is_committed() {
+                // This tab's own, read back among those of other tabs.
+                self.take_place(now, tx, order);
+                if self.journal.quiet {
+                    // The rows were emptied to read the journal anew, and its overlay with them.
+                    self.overlay(tx);
+                }
+                return;
+            }
+            // Known from before the journal was read anew.
+            slot.order = order;
+            slot.state = TransactionState::Pending;
+            slot.attempts.clear();
+            slot.spent = 0;
+            slot.error = None;
+            self.txs_by_order.insert(order, tx);
+            self.unfinished.insert(order, tx);
+            self.overlay(tx);
+            return;
+        }
+        let mutations = fact
+            .mutations
+            .into_iter()
+            .map(|mutation| {
+                let collection = self.collection_named(&mutation.collection);
+                let row = self.collections[collection].row_ix(&mutation.key);
+                let (kind, modified) = match mutation.kind {
+                    MutationFactKind::Insert { row } => (Change::Insert(row.clone()), Some(row)),
+                    MutationFactKind::Update { original, changes } => {
+                        let modified = original
+                            .as_ref()
+                            .map_or_else(|| changes.clone(), |original| original.merge(&changes));
+                        (Change::Update { original, changes }, Some(modified))
+                    }
+                    MutationFactKind::Delete { original } => (Change::Delete { original }, None),
+                };
+                let key = self.collections[collection].key(row).clone();
+                Mutation { collection, row, key, version: mutation.version, kind, modified }
+            })
+            .collect();
+        let tx = self.place(Slot {
+            id: fact.id,
+            order,
+            kind: fact.order,
+            function: fact.function,
+            metadata: fact.metadata,
+            behind: fact.behind,
+            mutations,
+            created_at: fact.created_at,
+            updated_at: fact.created_at,
+            state: TransactionState::Pending,
+            attempts: Vec::new(),
+            spent: 0,
+            not_before: None,
+            op: None,
+            error: None,
+            cause: None,
+            warning: None,
+            deciding: false,
+            completing: false,
+        });
+        self.overlay(tx);
+        self.migrate_transaction(tx);
+        // The tab that wrote it mirrored what it saw then, which may lack what was committed before.
+        for index in 0..self.tx(tx).mutations.len() {
+            let mutation = &self.tx(tx).mutations[index];
+            self.mirror_later(mutation.collection, mutation.row);
+        }
+        if !self.journal.quiet {
+            self.changed.insert(tx);
+            self.consider(now, tx);
+        }
+    }
+
+    fn apply_started(&mut self, tx: TxIx, at: Timestamp) {
+        let slot = self.tx_mut(tx);
+        if slot.is_done() {
+            return;
+        }
+        // The tab that sends it noted its attempt when it began; its answer may have come before this commit.
+        let is_noted = slot.op.is_some()
+            || slot
+                .attempts
+                .last()
+                .is_some_and(|attempt| attempt.started_at == at && attempt.completed_at.is_none());
+        if !is_noted {
+            slot.attempts.push(Attempt {
+                started_at: at,
+                completed_at: None,
+                error: None,
+                retry_at: None,
+                counted: true,
+            });
+            slot.state = TransactionState::Persisting;
+            slot.updated_at = at;
+            slot.not_before = None;
+            self.lock_rows(tx);
+            self.note(tx);
+        }
+    }
+
+    fn apply_retried(
+        &mut self,
+        now: Timestamp,
+        tx: TxIx,
+        at: Timestamp,
+        error: ErrorInfo,
+        next_at: Timestamp,
+        counts: bool,
+    ) {
+        let slot = self.tx_mut(tx);
+        if slot.is_done() {
+            return;
+        }
+        slot.state = TransactionState::Pending;
+        slot.updated_at = at;
+        slot.deciding = false;
+        slot.spent += u32::from(counts);
+        slot.not_before = Some(next_at);
+        if let Some(attempt) = slot.attempts.last_mut() {
+            attempt.completed_at = Some(at);
+            attempt.error = Some(error);
+            attempt.retry_at = Some(next_at);
+            attempt.counted = counts;
+        }
+        // A night without a network is one attempt in the history, not a thousand.
+        if !counts
+            && let [.., earlier, last] = &mut slot.attempts[..]
+            && earlier.error == last.error
+        {
+            last.started_at = earlier.started_at;
+            let at = slot.attempts.len() - 2;
+            slot.attempts.remove(at);
+        }
+        self.note(tx);
+        if !self.journal.quiet {
+            self.consider(now, tx);
+        }
+    }
+
+    fn apply_persisted(&mut self, now: Timestamp, tx: TxIx, at: Timestamp) {
+        let slot = self.tx_mut(tx);
+        if slot.is_done() {
+            return;
+        }
+        slot.state = TransactionState::PersistedAwaitingSync;
+        slot.updated_at = at;
+        slot.deciding = slot.completing;
+        if let Some(attempt) = slot.attempts.last_mut() {
+            attempt.completed_at = Some(at);
+        }
+        self.told(tx, TxEvent::Persisted);
+        if !self.journal.quiet {
+            self.await_sync(now, tx);
+        }
+    }
+
+    fn apply_failed(
+        &mut self,
+        now: Timestamp,
+        tx: TxIx,
+        at: Timestamp,
+        error: ErrorInfo,
+        cause: Option<TxId>,
+    ) {
+        let slot = self.tx_mut(tx);
+        if slot.is_done() {
+            return;
+        }
+        slot.updated_at = at;
+        slot.cause = cause;
+        slot.error = Some(error.clone());
+        if cause.is_none()
+            && let Some(attempt) = slot.attempts.last_mut()
+        {
+            attempt.completed_at = Some(at);
+            attempt.error = Some(error.clone());
+        }
+        // Those that were written behind it since the decision fail with it too.
+        let dependents = if self.journal.quiet { Vec::new() } else { self.dependents(tx) };
+        self.end(tx, TransactionState::Failed, false);
+        self.told(tx, TxEvent::Failed { error, cause });
+        for dependent in dependents {
+            self.consider(now, dependent);
+        }
+        self.consider_after(now, tx);
+    }
+
+    fn apply_cursor(&mut self, remote: &Rc<str>, cursor: Option<u64>) {
+        match self.cursors.iter_mut().find(|(name, _)| name == remote) {
+            Some((_, known)) => *known = cursor,
+            None => self.cursors.push((remote.clone(), cursor)),
+        }
+        if let Some(&session) = self.sessions_by_name.get(remote) {
+            let line = self.sessions[session].line;
+            // The leader's own is ahead of what is committed: it has asked for more already.
+            if !self.lines[line].leads() {
+                self.sessions[session].cursor = cursor;
+            }
+            self.status_changed = true;
+        }
+    }
+
+    /// Drops a transaction from the list.
+    fn remove(&mut self, tx: TxIx) {
+        let Some(slot) = &self.txs[tx] else { return };
+        if slot.state == TransactionState::Failed {
+            self.failed_count -= 1;
+        }
+        self.discarded.insert(slot.id, tx);
+        self.txs_by_id.remove(&slot.id);
+        self.txs_by_order.remove(&slot.order);
+        self.changed.remove(&tx);
+        self.txs[tx] = None;
+        self.status_changed = true;
+    }
+
+    pub(super) fn tell_ready(&mut self, collection: usize) {
+        let holder = &mut self.collections[collection];
+        if !holder.ready_told {
+            holder.ready_told = true;
+            self.tell_rows();
+            self.outputs.push_back(Output::Ready(super::collection_id(collection)));
+        }
+    }
+
+    pub(super) fn tell_synced(&mut self, collection: usize) {
+        let holder = &mut self.collections[collection];
+        if holder.registered.is_some() && !holder.synced_told {
+            holder.synced_told = true;
+            self.tell_rows();
+            self.outputs.push_back(Output::Synced(super::collection_id(collection)));
+        }
+    }
+
+    /// Another tab leads and has synced it: that counts for this one.
+    pub(super) fn tell_synced_before(&mut self, collection: usize) {
+        if self.collections[collection].ever_synced {
+            self.tell_synced(collection);
+        }
+    }
+
+    fn refresh_unless_quiet(&mut self, collection: usize, row: usize) {
+        if self.journal.quiet {
+            // Whether what the log says of it had reached the mirror before the last session ended is not known.
+            self.journal.mirror_doubts.insert(collection, row);
+        } else {
+            self.refresh(collection, row);
+        }
+    }
+
+    /// Marks the rows of a transaction that has started as locked by it.
+    pub(super) fn lock_rows(&mut self, tx: TxIx) {
+        if !self.tx(tx).is_ordered() {
+            return;
+        }
+        for index in 0..self.tx(tx).mutations.len() {
+            let mutation = &self.tx(tx).mutations[index];
+            let (collection, row) = (mutation.collection, mutation.row);
+            self.collections[collection].row_mut(row).locked_by = Some(tx);
+        }
+    }
+
+    /// Notes that a row's segment differs from the checkpoint's.
+    pub(super) fn touch(&mut self, collection: usize, row: usize) {
+        let bucket = bucket(self.collections[collection].key(row));
+        self.touched_rows.insert(collection, bucket);
+    }
+
+    fn with(&mut self, id: TxId, act: impl FnOnce(&mut Self, TxIx)) {
+        if let Some(&tx) = self.txs_by_id.get(&id) {
+            let order = self.tx(tx).order;
+            if order.is_committed() {
+                self.touched_txs.insert(transaction_segment(order));
+            }
+            act(self, tx);
+        }
+    }
+
+    fn note(&mut self, tx: TxIx) {
+        if !self.journal.quiet {
+            self.changed.insert(tx);
+        }
+    }
+
+    fn told(&mut self, tx: TxIx, event: TxEvent) {
+        if !self.journal.quiet {
+            self.tell(tx, event);
+        }
+    }
+}

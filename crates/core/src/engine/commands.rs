@@ -1,0 +1,486 @@
+//! What the app commands: registering, writing, retrying, discarding, holding.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use super::{
+    Engine,
+    collection::{Collection, PendingRef, Registration, RowIx},
+    collection_id,
+    journal::Open,
+    lines::Line,
+    remote_id,
+    session::Session,
+    transaction::{Change, Order, Slot, TxIx},
+};
+use crate::{
+    Code, CollectionSpec, DraftKind, Error, MutationDraft, Output, RemoteSpec, Strategy, SyncUpdate,
+    Timestamp, TransactionDraft, TxId, Value,
+    output::TxEvent,
+    record::{Fact, OrderKind},
+    spec::{CollectionId, RemoteId},
+    view::TransactionState,
+};
+
+impl<V: Value> Engine<V> {
+    /// Connects a backend. Its session starts when a collection of it is registered and this tab leads it.
+    ///
+    /// # Errors
+    /// `closed`; `already_registered` for the same id again.
+    pub fn connect(&mut self, _now: Timestamp, spec: RemoteSpec) -> Result<RemoteId, Error> {
+        self.check_open("connect")?;
+        if self.sessions_by_name.contains_key(spec.id.as_str()) {
+            return Err(Error::new(
+                Code::AlreadyRegistered,
+                format!("the backend {} is connected already; use the Remote that connect() gave", spec.id),
+            ));
+        }
+        let name: Rc<str> = spec.id.as_str().into();
+        let line = self.line(&format!("r/{name}"), super::session::CONCURRENT_PUSHES);
+        let index = self.sessions.len();
+        self.lines[line].session = Some(index);
+        let cursor = self.cursor_of(&name);
+        self.sessions.push(Session::new(name.clone(), spec, line, cursor));
+        self.sessions_by_name.insert(name, index);
+        Ok(remote_id(index))
+    }
+
+    /// Registers a collection. Rows and queued work that the journal has of it become its own.
+    ///
+    /// # Errors
+    /// `closed`; `already_registered` if the id is taken; `not_found` for a remote that was not connected.
+    pub fn register(&mut self, now: Timestamp, spec: CollectionSpec<V>) -> Result<CollectionId, Error> {
+        self.check_open("collection")?;
+        let index = self.collection_named(&spec.id.as_str().into());
+        if self.collections[index].registered.is_some() {
+            return Err(Error::new(
+                Code::AlreadyRegistered,
+                format!(
+                    "a collection with the id {} is registered already, with another configuration; the first one stands",
+                    spec.id
+                ),
+            ));
+        }
+        let line = match &spec.remote {
+            Some((remote, entity)) => {
+                let Some(session) = self.sessions.get(remote.0 as usize) else {
+                    return Err(Error::new(
+                        Code::NotFound,
+                        "the collection's remote is not connected to this database; make it with connect()",
+                    ));
+                };
+                let line = session.line;
+                let table: Rc<str> = format!("{}/{entity}", session.name).into();
+                self.adopt(index, table);
+                line
+            }
+            None => self.line(&format!("c/{}", spec.id), spec.concurrent_persists),
+        };
+        // What showed while nobody listened shows now.
+        self.dirty.retain(|&(collection, ..)| collection != index);
+        for row in 0..self.collections[index].rows.len() {
+            let holder = self.collections[index].row_mut(row);
+            holder.dirty = holder.visible.is_some();
+            if holder.dirty {
+                self.dirty.push((index, row, None));
+            }
+        }
+        self.collections[index].registered = Some(Registration::new(spec, line));
+        self.migrate_collection(index);
+        let members = &mut self.lines[line].collections;
+        members.push(index);
+        if !self.lines[line].claimed {
+            self.lines[line].claimed = true;
+            let name = self.lines[line].name.to_string();
+            self.outputs.push_back(Output::ClaimLease(name));
+        }
+        if self.journal.is_loaded() {
+            self.tell_ready(index);
+            if self.lines[line].leads() {
+                self.mirror_doubtful(line);
+                self.lead_collection(now, index);
+                // The rows of a table are kept before anything is registered for it: it is as far as the remote is.
+                if self.lines[line].session.is_some_and(|session| self.sessions[session].caught_up) {
+                    let table = self.collections[index].table.clone();
+                    self.decide(line, Fact::Synced { table });
+                }
+                self.consider_all(now);
+                self.start_what_can(now);
+            } else if self.lines[line].elsewhere {
+                self.tell_synced_before(index);
+            }
+        }
+        Ok(collection_id(index))
+    }
+
+    /// Writes: shows at once, and is committed with what else the turn writes.
+    ///
+    /// # Errors
+    /// Nothing was written: `closed`, `storage_unavailable`, `invalid_key`, `too_large`, `duplicate_key`,
+    /// `missing_key`, `mixed_persist`, `unknown_mutation`, `queue_full`.
+    pub fn transact(&mut self, now: Timestamp, draft: TransactionDraft<V>) -> Result<TxId, Error> {
+        self.check_open("transaction")?;
+        if let Some(error) = self.journal.refusal() {
+            return Err(error);
+        }
+        if self.unfinished.len() >= self.config.pending_max {
+            let limit = self.config.pending_max as u64;
+            return Err(Error::limit(
+                Code::QueueFull,
+                limit,
+                limit + 1,
+                format!(
+                    "{limit} transactions wait to be sent, which is the most this database takes; what is queued is kept. Wait for the queue to drain, discard some, or raise maxPending"
+                ),
+            ));
+        }
+        let kind = self.check_draft(&draft)?;
+        let mutations = self.merge_draft(draft.mutations)?;
+        let id = self.random.tx_id(now);
+        self.uncommitted_count += 1;
+        let order = Order(Order::UNCOMMITTED, self.uncommitted_count);
+        let empty = mutations.is_empty();
+        let slot = Slot {
+            id,
+            order,
+            kind,
+            function: draft.function.map(Into::into),
+            metadata: draft.metadata,
+            behind: Vec::new(),
+            mutations,
+            created_at: now,
+            updated_at: now,
+            state: if empty { TransactionState::Completed } else { TransactionState::Pending },
+            attempts: Vec::new(),
+            spent: 0,
+            not_before: None,
+            op: None,
+            error: None,
+            cause: None,
+            warning: None,
+            deciding: false,
+            completing: false,
+        };
+        if empty {
+            // There is nothing to keep, to send or to wait for, so it takes no place in the journal.
+            let tx = self.place(slot);
+            for event in [TxEvent::Durable, TxEvent::Persisted, TxEvent::Completed] {
+                self.tell(tx, event);
+            }
+            return Ok(id);
+        }
+        let tx = self.place(slot);
+        self.overlay(tx);
+        self.journal.open.push(Open::Transaction(tx));
+        self.changed.insert(tx);
+        Ok(id)
+    }
+
+    /// Makes a new transaction of one that failed, on today's rows.
+    ///
+    /// # Errors
+    /// `not_found`; those of [`Engine::transact`]; `unexpected` for one that has not failed.
+    pub fn retry(&mut self, now: Timestamp, id: TxId) -> Result<TxId, Error> {
+        let tx = self.find(id)?;
+        let slot = self.tx(tx);
+        if slot.state != TransactionState::Failed {
+            return Err(Error::new(
+                Code::Unexpected,
+                format!("only a failed transaction can be retried; {id} is {}", slot.state.as_str()),
+            ));
+        }
+        let draft = TransactionDraft {
+            mutations: slot
+                .mutations
+                .iter()
+                .map(|mutation| MutationDraft {
+                    collection: collection_id(mutation.collection),
+                    key: mutation.key.to_string(),
+                    kind: match &mutation.kind {
+                        Change::Insert(row) => DraftKind::Insert(row.clone()),
+                        Change::Update { changes, .. } => DraftKind::Update(changes.clone()),
+                        Change::Delete { .. } => DraftKind::Delete,
+                    },
+                    size_bytes: 0,
+                })
+                .collect(),
+            strategy: Some(match &slot.kind {
+                OrderKind::Object => Strategy::Ordered(crate::Scope::Object),
+                OrderKind::Collection => Strategy::Ordered(crate::Scope::Collection),
+                OrderKind::Parallel { merge } => Strategy::Parallel { merge: merge.clone() },
+            }),
+            function: slot.function.as_deref().map(str::to_owned),
+            metadata: slot.metadata.clone(),
+        };
+        self.transact(now, draft)
+    }
+
+    /// Drops a transaction that failed or is not being sent, with those that wait on it.
+    ///
+    /// # Errors
+    /// `not_found`; `not_discardable` while it is being sent, or once the backend has it.
+    pub fn discard(&mut self, _now: Timestamp, id: TxId) -> Result<(), Error> {
+        let tx = self.find(id)?;
+        let slot = self.tx(tx);
+        let sent = matches!(
+            slot.state,
+            TransactionState::Persisting
+                | TransactionState::PersistedAwaitingSync
+                | TransactionState::Completed
+        );
+        if sent || slot.deciding {
+            return Err(Error::new(
+                Code::NotDiscardable,
+                format!(
+                    "transaction {id} is {} and can't be discarded; wait until it has failed or write what undoes it",
+                    slot.state.as_str()
+                ),
+            ));
+        }
+        let mut dropped = if slot.is_done() { Vec::new() } else { self.dependents(tx) };
+        dropped.insert(0, tx);
+        // Newest first, so that rows go back the way they came.
+        for &tx in dropped.iter().rev() {
+            self.tx_mut(tx).deciding = true;
+            let id = self.tx(tx).id;
+            self.journal.open.push(Open::Fact(Fact::Discarded { tx: id }, None));
+        }
+        Ok(())
+    }
+
+    /// Drops finished transactions from the history, and says how many.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub fn prune(
+        &mut self,
+        _now: Timestamp,
+        older_than: Option<Timestamp>,
+        states: &[TransactionState],
+    ) -> Result<usize, Error> {
+        self.check_open("prune")?;
+        let pruned: Vec<TxId> = self
+            .txs_by_order
+            .values()
+            .map(|&tx| self.tx(tx))
+            .filter(|slot| {
+                slot.is_done()
+                    && slot.order.is_committed()
+                    && states.contains(&slot.state)
+                    && older_than.is_none_or(|limit| slot.updated_at < limit)
+            })
+            .map(|slot| slot.id)
+            .collect();
+        for &tx in &pruned {
+            self.journal.open.push(Open::Fact(Fact::Pruned { tx }, None));
+        }
+        Ok(pruned.len())
+    }
+
+    /// Takes what a collection's own sync feed delivers. Only the leading tab runs the feed.
+    pub fn sync_update(&mut self, _now: Timestamp, collection: CollectionId, update: SyncUpdate<V>) {
+        let index = collection.0 as usize;
+        let Some(holder) = self.collections.get(index) else { return };
+        let Some(registration) = &holder.registered else { return };
+        let (line, table) = (registration.line, holder.table.clone());
+        if !self.lines[line].leads() || self.closed {
+            return;
+        }
+        let keyed = |writes: Vec<(String, Option<V>)>| {
+            writes.into_iter().map(|(key, value)| (Rc::from(key), value)).collect::<Vec<_>>()
+        };
+        match update {
+            SyncUpdate::Delta(writes) => self.decide(line, Fact::Rows { table, writes: keyed(writes) }),
+            SyncUpdate::Full(rows) => {
+                self.decide(line, Fact::Reset { table: table.clone() });
+                let writes = keyed(rows.into_iter().map(|(key, row)| (key, Some(row))).collect());
+                self.decide(line, Fact::Rows { table: table.clone(), writes });
+                self.decide(line, Fact::Synced { table });
+            }
+        }
+    }
+
+    /// Holds everything that would be sent; what is in flight goes on.
+    pub fn pause(&mut self, now: Timestamp, reason: &str) {
+        self.paused = Some((reason.to_owned(), now));
+        self.status_changed = true;
+    }
+
+    /// Releases every hold: the pause, and lines that wait for credentials.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.paused = None;
+        for line in 0..self.lines.len() {
+            self.lines[line].auth_since = None;
+            self.lines[line].resumed_at = self.next_op;
+            self.lines[line].not_before = None;
+            self.stirred.insert(line);
+        }
+        for session in 0..self.sessions.len() {
+            self.sessions[session].auth_failed_once = false;
+            self.set_remote_state(session);
+            self.want_pull(now, session, true);
+        }
+        self.status_changed = true;
+        self.start_what_can(now);
+    }
+
+    /// Closes: every later command is refused with `closed`, leases and channels are given back, and what
+    /// is not committed yet is committed with the next [`crate::Input::TurnEnded`].
+    pub fn close(&mut self, _now: Timestamp) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        for index in 0..self.sessions.len() {
+            if self.sessions[index].live.is_wanted() {
+                self.outputs.push_back(Output::CloseLive(remote_id(index)));
+            }
+        }
+        for line in &self.lines {
+            if line.claimed {
+                self.outputs.push_back(Output::ReleaseLease(line.name.to_string()));
+            }
+        }
+        self.timers.clear();
+    }
+
+    fn check_open(&self, call: &str) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::new(
+                Code::Closed,
+                format!(
+                    "{call}() was called on a closed database; what was written before is kept. Open it again with openDriftline()"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: TxId) -> Result<TxIx, Error> {
+        self.txs_by_id
+            .get(&id)
+            .copied()
+            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no transaction {id}")))
+    }
+
+    /// Puts a transaction into the slab and the indexes.
+    pub(super) fn place(&mut self, slot: Slot<V>) -> TxIx {
+        let tx = self.txs.len();
+        self.txs_by_id.insert(slot.id, tx);
+        self.txs_by_order.insert(slot.order, tx);
+        if !slot.is_done() {
+            self.unfinished.insert(slot.order, tx);
+        }
+        self.txs.push(Some(slot));
+        tx
+    }
+
+    /// Lays a transaction over the rows it touches, in its place in the order, and says what it waits for.
+    pub(super) fn overlay(&mut self, tx: TxIx) {
+        let slot = self.tx(tx);
+        let (order, ordered, scoped) = (slot.order, slot.is_ordered(), slot.kind == OrderKind::Collection);
+        let touched: Vec<(usize, RowIx)> =
+            slot.mutations.iter().map(|mutation| (mutation.collection, mutation.row)).collect();
+        let mut behind: BTreeSet<TxIx> = BTreeSet::new();
+        for (index, &(collection, row)) in touched.iter().enumerate() {
+            let holder = &mut self.collections[collection];
+            let pending = &mut holder.rows[row].pending;
+            // From the end: what is new nearly always comes last.
+            let mut at = pending.len();
+            while at > 0 && self.txs[pending[at - 1].tx].as_ref().is_some_and(|other| other.order > order) {
+                at -= 1;
+            }
+            if ordered && let Some(earlier) = pending[..at].iter().rev().find(|earlier| earlier.ordered) {
+                behind.insert(earlier.tx);
+            }
+            pending.insert(at, PendingRef { tx, mutation: index, ordered });
+            let last = at + 1 == pending.len();
+            if scoped && ordered && !holder.scoped.contains(&tx) {
+                let at = holder
+                    .scoped
+                    .iter()
+                    .rposition(|&other| self.txs[other].as_ref().is_some_and(|slot| slot.order < order))
+                    .map_or(0, |at| at + 1);
+                if at > 0 {
+                    behind.insert(holder.scoped[at - 1]);
+                }
+                holder.scoped.insert(at, tx);
+            }
+            let mergeless = self.tx(tx).merge_name().is_none();
+            if last
+                && mergeless
+                && self.journal.is_loaded()
+                && self.tx(tx).mutations[index].original()
+                    == self.collections[collection].row(row).visible.as_ref()
+            {
+                // It lies on top of what shows: no need to fold all that lies beneath.
+                let value = self.tx(tx).mutations[index].modified.clone();
+                self.show(collection, row, value);
+            } else {
+                self.refresh(collection, row);
+            }
+        }
+        let ids: Vec<TxId> = behind.iter().map(|&other| self.tx(other).id).collect();
+        let slot = self.tx_mut(tx);
+        slot.behind.extend(ids.into_iter().filter(|id| !slot.behind.contains(id)).collect::<Vec<_>>());
+        if !slot.behind.is_empty() && slot.state == TransactionState::Pending && !behind.is_empty() {
+            slot.state = TransactionState::Queued;
+        }
+    }
+
+    /// The collection with this name, made if only the journal knows it.
+    pub(super) fn collection_named(&mut self, name: &Rc<str>) -> usize {
+        if let Some(&index) = self.collections_by_name.get(name) {
+            return index;
+        }
+        let index = self.collections.len();
+        self.collections.push(Collection::new(name.clone()));
+        self.collections_by_name.insert(name.clone(), index);
+        self.collections_by_table.entry(name.clone()).or_insert(index);
+        index
+    }
+
+    /// The collection that holds the synced rows of a table.
+    pub(super) fn collection_of_table(&mut self, table: &Rc<str>) -> usize {
+        match self.collections_by_table.get(table) {
+            Some(&index) => index,
+            None => self.collection_named(table),
+        }
+    }
+
+    /// Makes a collection the holder of a remote's table, with the rows that were read before it was registered.
+    fn adopt(&mut self, index: usize, table: Rc<str>) {
+        let known = self.collections_by_table.insert(table.clone(), index);
+        self.collections[index].table = table;
+        let Some(known) = known.filter(|&known| known != index) else { return };
+        let rows = core::mem::take(&mut self.collections[known].rows);
+        self.collections[index].ever_synced |= self.collections[known].ever_synced;
+        let touched: Vec<usize> = self
+            .touched_rows
+            .iter()
+            .filter(|&(collection, _)| collection == known)
+            .map(|(_, bucket)| bucket)
+            .collect();
+        for bucket in touched {
+            self.touched_rows.remove(known, bucket);
+            self.touched_rows.insert(index, bucket);
+        }
+        for (key, row) in rows {
+            let ix = self.collections[index].row_ix(&key);
+            let own = self.collections[index].row_mut(ix);
+            own.synced = row.synced;
+            own.provisional = row.provisional;
+            self.refresh(index, ix);
+        }
+    }
+
+    fn line(&mut self, name: &str, concurrent_max: usize) -> usize {
+        if let Some(&line) = self.lines_by_name.get(name) {
+            return line;
+        }
+        let name: Rc<str> = name.into();
+        let line = self.lines.len();
+        self.lines.push(Line::new(name.clone(), concurrent_max));
+        self.lines_by_name.insert(name, line);
+        line
+    }
+}

@@ -1,0 +1,177 @@
+//! Taking everything from disk: at the start, and when another tab's checkpoint has passed this one.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Engine,
+    journal::{Open, State, storage_error},
+    transaction::{Change, TxIx},
+};
+use crate::{
+    Code, CommitError, ErrorInfo, Output, Timestamp, TxId, Value, input::Loaded, view::TransactionState,
+};
+
+impl<V: Value> Engine<V> {
+    /// Takes everything from disk: at the start, and when another tab's checkpoint has passed this one.
+    pub(super) fn handle_loaded(&mut self, now: Timestamp, result: Result<Loaded<V>, CommitError>) {
+        self.journal.busy = false;
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let info = storage_error(&error);
+                self.journal.state = State::Failed(info.clone());
+                for tx in core::mem::take(&mut self.journal.open)
+                    .into_iter()
+                    .filter_map(|entry| if let Open::Transaction(tx) = entry { Some(tx) } else { None })
+                    .rev()
+                {
+                    self.refuse(tx, info.clone());
+                }
+                self.last_error = Some(info.clone());
+                self.status_changed = true;
+                self.outputs.push_back(Output::Error {
+                    code: Code::StorageUnavailable,
+                    error: info,
+                    transaction: None,
+                });
+                return;
+            }
+        };
+        let first = !self.journal.is_loaded();
+        let before: Vec<(TxIx, TransactionState)> = self
+            .txs_by_order
+            .iter()
+            .filter(|(order, _)| order.is_committed())
+            .map(|(_, &tx)| (tx, self.tx(tx).state))
+            .collect();
+        self.forget_rows();
+        self.journal.quiet = true;
+        self.journal.undecodable = 0;
+        self.journal.checkpoint = loaded.checkpoint;
+        self.journal.applied = loaded.checkpoint;
+        for (_, record) in &loaded.segments {
+            self.replay(now, loaded.checkpoint, record);
+        }
+        // What the segments say is checkpointed.
+        self.touched_rows.clear();
+        self.touched_txs.clear();
+        for (seq, record) in &loaded.log {
+            self.replay(now, *seq, record);
+            self.journal.applied = *seq;
+        }
+        self.journal.grown = self.journal.grown.max(self.journal.applied);
+        self.journal.state = State::Loaded;
+        self.journal.quiet = false;
+        for collection in 0..self.collections.len() {
+            for row in 0..self.collections[collection].rows.len() {
+                self.refresh(collection, row);
+            }
+        }
+        let uncommitted: Vec<TxIx> =
+            self.unfinished.iter().filter(|(order, _)| !order.is_committed()).map(|(_, &tx)| tx).collect();
+        let mut refused: BTreeSet<TxId> = BTreeSet::new();
+        for tx in uncommitted {
+            // What was written over one that is taken back now stands on the rows that are there.
+            self.tx_mut(tx).behind.retain(|id| !refused.contains(id));
+            match if first { self.check_late(tx) } else { None } {
+                Some(info) => {
+                    refused.insert(self.tx(tx).id);
+                    self.journal
+                        .open
+                        .retain(|entry| !matches!(entry, Open::Transaction(other) if *other == tx));
+                    self.refuse(tx, info);
+                }
+                None => self.overlay(tx),
+            }
+        }
+        for (tx, state) in before {
+            self.tell_outcome(tx, state);
+        }
+        if first {
+            for collection in 0..self.collections.len() {
+                if self.collections[collection].registered.is_some() {
+                    self.tell_ready(collection);
+                }
+            }
+        }
+        for session in 0..self.sessions.len() {
+            self.sessions[session].cursor = self.cursor_of(&self.sessions[session].name);
+        }
+        for line in 0..self.lines.len() {
+            if self.lines[line].leads() {
+                self.lead_line(now, line);
+            } else if self.lines[line].elsewhere {
+                for collection in self.lines[line].collections.clone() {
+                    self.tell_synced_before(collection);
+                }
+            }
+        }
+        self.status_changed = true;
+        if !first {
+            self.lead_what_was_gained(now);
+        }
+        self.read_on();
+        self.plan_checkpoint(now);
+    }
+
+    /// Empties what is told by the journal, for reading it anew. Rows keep their places.
+    fn forget_rows(&mut self) {
+        for collection in &mut self.collections {
+            collection.scoped.clear();
+            for row in collection.rows.values_mut() {
+                row.synced = None;
+                row.held = None;
+                row.provisional = None;
+                row.pending.clear();
+                row.locked_by = None;
+            }
+        }
+        for line in &mut self.lines {
+            line.ready.clear();
+        }
+        self.failed_count = self
+            .txs_by_order
+            .values()
+            .filter(|&&tx| !self.tx(tx).order.is_committed() && self.tx(tx).state == TransactionState::Failed)
+            .count();
+        self.unfinished.retain(|order, _| !order.is_committed());
+        self.txs_by_order.retain(|order, _| !order.is_committed());
+    }
+
+    /// What is wrong with a transaction that was written before the rows were known.
+    fn check_late(&mut self, tx: TxIx) -> Option<ErrorInfo> {
+        for index in 0..self.tx(tx).mutations.len() {
+            let mutation = &self.tx(tx).mutations[index];
+            let holder = &self.collections[mutation.collection];
+            let there = holder.row(mutation.row).visible.clone();
+            let (name, key) = (&holder.name, &mutation.key);
+            match (&mutation.kind, &there) {
+                (Change::Insert(_), Some(_)) => {
+                    return Some(ErrorInfo::of(
+                        Code::DuplicateKey,
+                        format!(
+                            "{name} has a row with the key {key} already. The insert was taken back; update the row instead"
+                        ),
+                    ));
+                }
+                (Change::Update { .. } | Change::Delete { .. }, None) => {
+                    return Some(ErrorInfo::of(
+                        Code::MissingKey,
+                        format!("{name} has no row with the key {key}. The change was taken back"),
+                    ));
+                }
+                (Change::Update { changes, .. }, Some(row)) => {
+                    let (changes, modified) = (changes.clone(), row.merge(changes));
+                    let mutation = &mut self.tx_mut(tx).mutations[index];
+                    mutation.kind = Change::Update { original: there, changes };
+                    mutation.modified = Some(modified);
+                }
+                (Change::Delete { .. }, Some(_)) => {
+                    self.tx_mut(tx).mutations[index].kind = Change::Delete { original: there }
+                }
+                (Change::Insert(_), None) => {}
+            }
+        }
+        None
+    }
+}
