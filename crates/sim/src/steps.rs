@@ -1,0 +1,326 @@
+//! The safety phase: what the app does, and what goes wrong, step by step.
+
+use std::collections::BTreeMap;
+
+use driftline_core::{
+    Code, DraftKind, Input, MutationDraft, Strategy, TransactionDraft, TxId, spec::CollectionId,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    ledger::Object,
+    plan::Fault,
+    server::REFUSED_FIELD,
+    tab::{COLLECTIONS, SCOPE, Tab},
+    world::{Event, TabId, World},
+};
+
+/// Collections that may share a transaction, by their place in [`COLLECTIONS`].
+const GROUPS: [&[usize]; 3] = [&[0, 1], &[2, 3], &[4]];
+const TABS_MAX: usize = 3;
+
+impl World {
+    pub fn step(&mut self, step: u32) {
+        if step >= self.plan.steps {
+            return;
+        }
+        let delay = match self.dice.below(100) {
+            0..=1 => self.dice.range(20_000, 120_000),
+            2..=9 => self.dice.range(1_000, 12_000),
+            10..=29 => self.dice.range(100, 1_000),
+            _ => self.dice.range(0, 60),
+        };
+        self.at(delay, Event::Step(step + 1));
+        let client = self.dice.index(self.clients.len());
+        let tabs: Vec<TabId> =
+            self.tabs.values().filter(|tab| tab.client == client).map(|tab| tab.id).collect();
+        let awake: Vec<TabId> =
+            tabs.iter().copied().filter(|tab| self.tabs[tab].frozen_since.is_none()).collect();
+        let frozen: Vec<TabId> =
+            tabs.iter().copied().filter(|tab| self.tabs[tab].frozen_since.is_some()).collect();
+        let (some, some_awake, some_frozen) = (
+            self.dice.pick(&tabs).copied(),
+            self.dice.pick(&awake).copied(),
+            self.dice.pick(&frozen).copied(),
+        );
+        match (self.dice.below(1_000), some, some_awake, some_frozen) {
+            (0..600, _, Some(tab), _) => self.work(tab),
+            (600..615, _, Some(tab), _) if self.strikes(Fault::Close, 1_000) => self.close_tab(tab),
+            (615..640, Some(tab), _, _) if self.strikes(Fault::Crash, 1_000) => self.crash_tab(tab),
+            (640..648, Some(_), _, _) if self.strikes(Fault::Kill, 1_000) => {
+                self.note(format_args!("client {client} is killed"));
+                for tab in tabs {
+                    self.crash_tab(tab);
+                }
+            }
+            (648..680, _, Some(tab), _) if self.strikes(Fault::Freeze, 1_000) => {
+                self.note(format_args!("tab {tab} freezes"));
+                self.tabs.get_mut(&tab).expect("an awake tab").frozen_since = Some(self.now);
+            }
+            (680..720, _, _, Some(tab)) => self.thaw(tab),
+            (720..745, _, _, _) if self.strikes(Fault::Offline, 1_000) => self.set_online(client, false),
+            (745..790, _, _, _) => self.set_online(client, true),
+            (790..805, _, _, _) if self.strikes(Fault::Restart, 1_000) && self.server_up => {
+                let down = self.dice.range(100, 20_000);
+                self.note(format_args!("server restarts, down for {down}"));
+                self.server_up = false;
+                self.server.restart();
+                self.cut_channels(None);
+                self.at(down, Event::ServerUp);
+            }
+            (805..820, _, _, _) if self.strikes(Fault::Trim, 1_000) => {
+                let before = self.server_head + 1 - self.dice.below(4).min(self.server_head);
+                self.note(format_args!("server trims below {before}"));
+                self.server.trim(SCOPE, before);
+            }
+            (820..835, _, _, _) if self.strikes(Fault::Clock, 1_000) => self.jump_clock(client, &tabs),
+            (835..850, _, Some(tab), _) => {
+                let visible = self.dice.chance(500);
+                self.turn(tab, |world, tab| {
+                    let now = world.tab_now(tab);
+                    tab.engine.handle_input(now, Input::Visible(visible));
+                });
+            }
+            (850..870, _, _, _) if self.strikes(Fault::Poke, 1_000) => self.cut_channels(Some(client)),
+            (870.., _, _, _) if tabs.len() < TABS_MAX && (tabs.is_empty() || self.dice.chance(400)) => {
+                self.open_tab(client, false);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn close_tab(&mut self, id: TabId) {
+        let client = self.tabs[&id].client;
+        self.note(format_args!("tab {id} closes"));
+        self.turn(id, |world, tab| {
+            let now = world.tab_now(tab);
+            tab.engine.close(now);
+        });
+        self.tabs.remove(&id);
+        self.leave_locks(client, id);
+    }
+
+    pub fn crash_tab(&mut self, id: TabId) {
+        let tab = self.tabs.remove(&id).expect("only a tab that is there crashes");
+        self.note(format_args!("tab {id} crashes"));
+        self.ledger.counts().crashes += 1;
+        self.leave_locks(tab.client, id);
+    }
+
+    /// A clock is set: forward by anything, backward under a running page by little.
+    fn jump_clock(&mut self, client: usize, tabs: &[TabId]) {
+        let jump = match self.dice.below(3) {
+            0 => i64::try_from(self.dice.below(7_200_000)).unwrap_or_default(),
+            1 => -i64::try_from(self.dice.below(7_200_000)).unwrap_or_default(),
+            _ => 2_500 - i64::try_from(self.dice.below(5_000)).unwrap_or_default(),
+        };
+        self.note(format_args!("clock of client {client} jumps by {jump}"));
+        self.clients[client].skew_ms += jump;
+        for tab in tabs {
+            let tab = self.tabs.get_mut(tab).expect("a tab of the client");
+            tab.skew_ms += jump.max(-5_000);
+        }
+    }
+
+    /// One turn of the app's.
+    fn work(&mut self, id: TabId) {
+        let commands = self.dice.range(1, 4);
+        self.turn(id, |world, tab| {
+            for _ in 0..commands {
+                match world.dice.below(1_000) {
+                    0..900 => world.write(tab),
+                    900..940 if world.strikes(Fault::Discard, 1_000) => world.discard(tab),
+                    940..970 if world.strikes(Fault::Discard, 1_000) => world.retry(tab),
+                    970..978 if world.strikes(Fault::Pause, 1_000) => {
+                        world.note(format_args!("tab {} pauses", tab.id));
+                        let now = world.tab_now(tab);
+                        tab.engine.pause(now, "the app says so");
+                    }
+                    978..1_000 => {
+                        world.note(format_args!("tab {} resumes", tab.id));
+                        let now = world.tab_now(tab);
+                        tab.engine.resume(now);
+                    }
+                    _ => {}
+                }
+                world.drain(tab);
+            }
+        });
+    }
+
+    fn discard(&mut self, tab: &mut Tab) {
+        let candidates: Vec<TxId> = tab.engine.transactions();
+        let Some(tx) = self.dice.pick(&candidates).copied() else { return };
+        let now = self.tab_now(tab);
+        let result = tab.engine.discard(now, tx);
+        if result.is_ok() {
+            for unfinished in tab.engine.transactions() {
+                // Which of them wait on it, the ledger does not know.
+                if unfinished == tx
+                    || tab.engine.transaction(unfinished).is_some_and(|view| !view.state.is_final())
+                {
+                    self.ledger.discard_asked(unfinished);
+                }
+            }
+        }
+        self.note(format_args!("tab {} discards {tx}: {:?}", tab.id, result.map_err(|error| error.code)));
+    }
+
+    fn retry(&mut self, tab: &mut Tab) {
+        let failed: Vec<TxId> = tab
+            .engine
+            .transactions()
+            .into_iter()
+            .filter(|tx| {
+                tab.engine
+                    .transaction(*tx)
+                    .is_some_and(|view| view.state == driftline_core::view::TransactionState::Failed)
+            })
+            .collect();
+        let Some(tx) = self.dice.pick(&failed).copied() else { return };
+        let now = self.tab_now(tab);
+        let result = tab.engine.retry(now, tx);
+        self.note(format_args!(
+            "tab {} retries {tx}: {:?}",
+            tab.id,
+            result.as_ref().map_err(|error| error.code)
+        ));
+        if let Ok(new) = result {
+            let mutations = tab.engine.transaction(new).map(|view| view.mutations).unwrap_or_default();
+            let objects = mutations.into_iter().filter_map(|mutation| {
+                Some((*COLLECTIONS.iter().find(|name| **name == mutation.collection)?, mutation.key))
+            });
+            let ordered = self.ledger.known(tx).is_some_and(|known| known.ordered);
+            self.ledger.written(tab.client, tab.id, new, objects.collect(), ordered);
+        }
+    }
+
+    /// Writes a random transaction and checks what shows at once.
+    fn write(&mut self, tab: &mut Tab) {
+        if !tab.loaded && self.dice.chance(700) {
+            return;
+        }
+        let group = GROUPS[self.dice.index(GROUPS.len())];
+        let known: Vec<(usize, CollectionId)> =
+            group.iter().filter_map(|index| tab.collections[*index].map(|id| (*index, id))).collect();
+        if known.is_empty() {
+            return;
+        }
+        if tab.loaded && self.dice.chance(20) {
+            return self.write_nonsense(tab, &known);
+        }
+        let count = if self.dice.chance(700) { 1 } else { self.dice.range(2, 4) };
+        // What the rows were, and what they become.
+        let mut rows: BTreeMap<Object, (CollectionId, Option<Value>, Option<Value>)> = BTreeMap::new();
+        let mut mutations = Vec::new();
+        let (mut parallel, mut refused) = (group == [4], false);
+        for _ in 0..count {
+            let (index, collection) = known[self.dice.index(known.len())];
+            let key = self.key(tab.client);
+            let before = tab.engine.row(collection, &key).cloned();
+            let row =
+                rows.entry((COLLECTIONS[index], key.clone())).or_insert((collection, before.clone(), before));
+            self.counter += 1;
+            let mut fields = Map::new();
+            fields.insert("n".into(), self.counter.into());
+            fields.insert(["a", "b"][self.dice.index(2)].into(), format!("{}", self.counter).into());
+            if !refused && !self.healed && !self.plan.without.contains(&Fault::Refuse) && self.dice.chance(15)
+            {
+                refused = true;
+                fields.insert(REFUSED_FIELD.into(), true.into());
+            }
+            let kind = match &mut row.2 {
+                None => {
+                    fields.insert("id".into(), key.as_str().into());
+                    let value = Value::from(fields);
+                    row.2 = Some(value.clone());
+                    DraftKind::Insert(value)
+                }
+                Some(_) if self.dice.chance(300) => {
+                    row.2 = None;
+                    DraftKind::Delete
+                }
+                Some(value) => {
+                    for (field, new) in &fields {
+                        value[field.as_str()] = new.clone();
+                    }
+                    DraftKind::Update(fields.into())
+                }
+            };
+            mutations.push(MutationDraft { collection, key, kind, size_bytes: 100 });
+        }
+        let mut strategy = None;
+        if group == [0, 1] && self.dice.chance(100) {
+            parallel = true;
+            strategy = Some(Strategy::Parallel { merge: None });
+        }
+        let text = format!(
+            "{:?}",
+            mutations.iter().map(|mutation| (&mutation.key, &mutation.kind)).collect::<Vec<_>>()
+        );
+        let now = self.tab_now(tab);
+        let result = tab
+            .engine
+            .transact(now, TransactionDraft { mutations, strategy, function: None, metadata: None });
+        self.note(format_args!(
+            "tab {} writes {:?} {text}",
+            tab.id,
+            result.as_ref().map_err(|error| error.code)
+        ));
+        match result {
+            Ok(tx) => {
+                let touched =
+                    rows.iter().filter(|(_, (_, before, after))| before.is_some() || after.is_some());
+                let objects = touched.map(|(object, _)| object.clone()).collect();
+                self.ledger.written(tab.client, tab.id, tx, objects, !parallel);
+                for ((name, key), (collection, _, after)) in rows {
+                    if tab.loaded && tab.engine.row(collection, &key) != after.as_ref() {
+                        let shown = tab.engine.row(collection, &key);
+                        self.ledger.violate(format_args!(
+                            "tab {} wrote {after:?} to {name}/{key}, and {shown:?} shows",
+                            tab.id
+                        ));
+                    }
+                }
+            }
+            Err(error) if tab.broken && error.code == Code::StorageUnavailable => {}
+            Err(error) => {
+                self.ledger.violate(format_args!("tab {} is refused a good write: {error:?}", tab.id))
+            }
+        }
+    }
+
+    /// Writes what must be refused.
+    fn write_nonsense(&mut self, tab: &mut Tab, known: &[(usize, CollectionId)]) {
+        let (_, collection) = known[self.dice.index(known.len())];
+        let key = self.key(tab.client);
+        let exists = tab.engine.row(collection, &key).is_some();
+        let row = json!({ "id": key, "n": 0 });
+        let (key, kind, code) = match (self.dice.below(4), exists) {
+            (0, _) => (String::new(), DraftKind::Insert(row), Code::InvalidKey),
+            (1, _) => ("k".repeat(1_025), DraftKind::Insert(row), Code::InvalidKey),
+            (_, true) => (key, DraftKind::Insert(row), Code::DuplicateKey),
+            (2, false) => (key, DraftKind::Update(row), Code::MissingKey),
+            (_, false) => (key, DraftKind::Delete, Code::MissingKey),
+        };
+        let before = tab.engine.rows(collection).count();
+        let mutations = vec![MutationDraft { collection, key, kind, size_bytes: 10 }];
+        let now = self.tab_now(tab);
+        let result = tab
+            .engine
+            .transact(now, TransactionDraft { mutations, strategy: None, function: None, metadata: None });
+        let result = result.map_err(|error| error.code);
+        if result != Err(code) || tab.engine.rows(collection).count() != before {
+            self.ledger.violate(format_args!(
+                "tab {} writes nonsense, and instead of {code:?} has {result:?}",
+                tab.id
+            ));
+        }
+    }
+
+    /// A key of the client's own, or one that all write to.
+    fn key(&mut self, client: usize) -> String {
+        let key = self.dice.below(self.keys);
+        if self.dice.chance(750) { format!("c{client}-{key}") } else { format!("all-{key}") }
+    }
+}

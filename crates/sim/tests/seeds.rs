@@ -1,0 +1,90 @@
+//! A few dozen seeds, those that failed once, and the proof that a seed repeats itself.
+
+use driftline_sim::{Fault, Plan, STEPS, run};
+
+#[test]
+fn the_first_seeds_hold() {
+    for seed in 1..=40 {
+        let report = run(&Plan::new(seed, STEPS), false);
+        assert_eq!(report.violation, None, "--seed {seed}");
+    }
+}
+
+#[test]
+fn plans_that_failed_once_hold() {
+    for line in include_str!("../regressions.txt").lines() {
+        let plan = line.split('#').next().unwrap_or_default().trim();
+        if plan.is_empty() {
+            continue;
+        }
+        let report = run(&parse(plan), false);
+        assert_eq!(report.violation, None, "{line}");
+    }
+}
+
+#[test]
+fn one_plan_run_twice_gives_the_same_trace() {
+    for seed in [2, 5, 8] {
+        let plan = Plan::new(seed, STEPS);
+        let (first, second) = (run(&plan, true), run(&plan, true));
+        assert_eq!(first.trace, second.trace, "--seed {seed}");
+        assert_eq!(first.hash, second.hash);
+        assert_eq!(first.hash, run(&plan, false).hash, "keeping the trace makes no difference to it");
+        assert_ne!(first.hash, run(&Plan::new(seed + 1, STEPS), false).hash);
+    }
+}
+
+#[test]
+fn the_faults_happen() {
+    let mut counts = driftline_sim::Counts::default();
+    for seed in 1..=40 {
+        counts += run(&Plan::new(seed, STEPS), false).counts;
+    }
+    let happened = [
+        counts.written,
+        counts.completed,
+        counts.failed,
+        counts.cascaded,
+        counts.discarded,
+        counts.not_durable,
+        counts.applied,
+        counts.repeated,
+        counts.crashes,
+        counts.steals,
+        counts.fenced,
+        counts.checkpoints,
+        counts.resets,
+    ];
+    assert!(happened.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+#[test]
+fn without_faults_nothing_crashes_is_stolen_or_refused_by_a_fence() {
+    for seed in 1..=10 {
+        let plan = Plan { without: Fault::ALL.iter().copied().collect(), ..Plan::new(seed, STEPS) };
+        let report = run(&plan, false);
+        assert_eq!(report.violation, None, "{plan}");
+        assert_eq!(
+            (report.counts.crashes, report.counts.steals, report.counts.fenced, report.counts.discarded),
+            (0, 0, 0, 0)
+        );
+        assert!(report.counts.completed > 0);
+    }
+}
+
+/// Reads `--seed N [--steps N] [--without A,B]`, as the program prints it.
+fn parse(text: &str) -> Plan {
+    let mut plan = Plan::new(0, STEPS);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        match *pair {
+            ["--seed", value] => plan.seed = value.parse().expect("a seed is a number"),
+            ["--steps", value] => plan.steps = value.parse().expect("steps are a number"),
+            ["--without", value] => {
+                plan.without = value.split(',').map(|fault| fault.parse().expect("a fault's name")).collect()
+            }
+            _ => panic!("not a plan: {text}"),
+        }
+    }
+    plan
+}

@@ -1,0 +1,95 @@
+//! Reads from the output of test runners how many tests they ran.
+
+/// Tests that ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Sums the `test result:` lines of `cargo test` and of wasm-bindgen's test runner.
+pub fn of_rust(text: &str) -> Tally {
+    let results = text.lines().filter_map(|line| line.trim().strip_prefix("test result: "));
+    results.fold(Tally::default(), |mut sum, line| {
+        sum += Tally { passed: before(line, " passed"), failed: before(line, " failed") };
+        sum
+    })
+}
+
+/// Sums the closing counts of `node --test`, in its `spec` and `tap` reporters.
+pub fn of_node(text: &str) -> Tally {
+    let mut sum = Tally::default();
+    for line in text.lines() {
+        let Some(words) = line.trim().strip_prefix("ℹ ").or_else(|| line.strip_prefix("# ")) else {
+            continue;
+        };
+        match words.split_once(' ') {
+            Some(("pass", count)) => sum.passed += count.parse().unwrap_or(0),
+            Some(("fail" | "cancelled", count)) => sum.failed += count.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    sum
+}
+
+/// Reads what the simulator says of many seeds, each of which is a test: `N seeds from …`, and `seed N fails` of the one
+/// that it stopped at.
+pub fn of_seeds(text: &str) -> Tally {
+    let ran = text.lines().map(|line| before(line, " seeds from ")).sum::<u64>();
+    let failed =
+        text.lines().filter(|line| line.starts_with("seed ") && line.contains(" fails")).count() as u64;
+    Tally { passed: ran.saturating_sub(failed), failed }
+}
+
+/// The number that stands before a word.
+fn before(line: &str, word: &str) -> u64 {
+    let Some((head, _)) = line.split_once(word) else { return 0 };
+    head.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_results_of_several_binaries_are_added_up() {
+        let text = "running 2 tests\n\ntest result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; finished in 0.00s\n\
+                    test result: FAILED. 3 passed; 2 failed; 0 ignored\n";
+        assert_eq!(of_rust(text), Tally { passed: 15, failed: 2 });
+    }
+
+    #[test]
+    fn the_runner_of_wasm_tests_is_read_alike() {
+        let text = "    test result: ok. 5 passed; 0 failed; 0 ignored; 0 filtered out; finished in 1.20s\n";
+        assert_eq!(of_rust(text), Tally { passed: 5, failed: 0 });
+    }
+
+    #[test]
+    fn node_counts_are_read_from_both_reporters_and_cancelled_is_failed() {
+        assert_eq!(of_node("ℹ tests 4\nℹ pass 3\nℹ fail 1\nℹ cancelled 0\n"), Tally { passed: 3, failed: 1 });
+        assert_eq!(of_node("# tests 4\n# pass 2\n# fail 1\n# cancelled 1\n"), Tally { passed: 2, failed: 2 });
+    }
+
+    #[test]
+    fn the_simulator_counts_seeds() {
+        let text = "3000 seeds from 1 in 41.0 s (73 a second), 900 h of virtual time\nCounts { pushes: 9 }\n";
+        assert_eq!(of_seeds(text), Tally { passed: 3000, failed: 0 });
+        let failing = "12 seeds from 1 in 1.0 s\nseed 7 fails; looking for a smaller plan\nFAILED: 7\n";
+        assert_eq!(of_seeds(failing), Tally { passed: 11, failed: 1 });
+    }
+
+    #[test]
+    fn output_without_a_result_counts_nothing() {
+        assert_eq!(of_rust("error: could not compile"), Tally::default());
+        assert_eq!(of_node("pass 3"), Tally::default());
+    }
+}

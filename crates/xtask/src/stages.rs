@@ -1,0 +1,372 @@
+//! `test`: every check as a named stage, with timings and one closing line that says how many tests ran.
+
+use crate::counts::{self, Tally};
+use crate::host::{self, Captured, Project};
+use crate::{build, demo, doc_examples, setup, size, tidy};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What the command line says.
+#[derive(Debug, Default)]
+pub struct Options {
+    length: Length,
+    only: Vec<String>,
+}
+
+/// How much of the suite runs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// What needs no browser, with few simulator seeds.
+    Fast,
+    /// Every stage.
+    #[default]
+    Full,
+    /// Every stage, with many more simulator seeds.
+    Long,
+}
+
+impl Options {
+    /// Reads `--fast`, `--long` and `--only NAME`, which may be repeated.
+    pub fn from_arguments(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--fast" => options.length = Length::Fast,
+                "--long" => options.length = Length::Long,
+                "--only" => {
+                    options.only.push(words.next().context("--only needs the name of a stage")?.clone())
+                }
+                _ => bail!("test takes --fast, --long and --only NAME, not `{word}`"),
+            }
+        }
+        Ok(options)
+    }
+
+    fn stages(&self) -> Result<Vec<&'static Stage>> {
+        if self.only.is_empty() {
+            return Ok(STAGES
+                .iter()
+                .filter(|stage| self.length != Length::Fast || !stage.needs.browsers)
+                .collect());
+        }
+        let names = || STAGES.iter().map(|stage| stage.name).collect::<Vec<_>>().join(", ");
+        if let Some(unknown) = self.only.iter().find(|name| !STAGES.iter().any(|stage| stage.name == *name)) {
+            bail!("no stage is called `{unknown}`; there are {}", names());
+        }
+        let asked = |stage: &Stage| self.only.iter().any(|name| name == stage.name);
+        let needs_dist = STAGES.iter().any(|stage| asked(stage) && stage.needs.dist);
+        Ok(STAGES.iter().filter(|stage| asked(stage) || (needs_dist && stage.name == BUILD)).collect())
+    }
+}
+
+/// Runs the stages in order, one failure not keeping the others from running.
+pub fn run(project: &Project, options: Options) -> Result<()> {
+    let stages = options.stages()?;
+    let browsers = stages.iter().any(|stage| stage.needs.browsers);
+    setup::run(project, if browsers { setup::Purpose::Test } else { setup::Purpose::Build })?;
+
+    let suite = Suite { project, length: options.length };
+    let all_started = Instant::now();
+    let mut total = Tally::default();
+    let mut lines = Vec::new();
+    let mut dist_is_built = false;
+    for stage in stages {
+        println!("\n== {}", stage.name);
+        let started = Instant::now();
+        let outcome = if stage.needs.dist && !dist_is_built {
+            Err(anyhow::anyhow!("needs what the stage `{BUILD}` makes, and that failed"))
+        } else {
+            (stage.run)(&suite)
+        };
+        let tally = match outcome {
+            Ok(tally) if tally == Tally::default() => {
+                eprintln!("error: {} ran no test", stage.name);
+                Tally { passed: 0, failed: 1 }
+            }
+            Ok(tally) => tally,
+            Err(error) => {
+                eprintln!("error: {}: {error:#}", stage.name);
+                Tally { passed: 0, failed: 1 }
+            }
+        };
+        dist_is_built |= stage.name == BUILD && tally.failed == 0;
+        let seconds = started.elapsed().as_secs_f64();
+        lines.push(format!(
+            "{:<16} {seconds:>8.1} s {:>7} passed {:>4} failed",
+            stage.name, tally.passed, tally.failed
+        ));
+        total += tally;
+    }
+    println!(
+        "\n== summary\n{}\n{:<16} {:>8.1} s\n",
+        lines.join("\n"),
+        "all",
+        all_started.elapsed().as_secs_f64()
+    );
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 {
+        // The counts are the last word: each failure was told where it happened.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+struct Stage {
+    name: &'static str,
+    needs: Needs,
+    run: fn(&Suite) -> Result<Tally>,
+}
+
+/// What must be there before a stage runs.
+#[derive(Clone, Copy)]
+struct Needs {
+    dist: bool,
+    browsers: bool,
+}
+
+struct Suite<'a> {
+    project: &'a Project,
+    length: Length,
+}
+
+const BUILD: &str = "build";
+const NOTHING: Needs = Needs { dist: false, browsers: false };
+const DIST: Needs = Needs { dist: true, browsers: false };
+const BROWSERS: Needs = Needs { dist: false, browsers: true };
+const DIST_AND_BROWSERS: Needs = Needs { dist: true, browsers: true };
+
+/// Every stage there is, in the order in which they run: what fails soonest first.
+const STAGES: [Stage; 15] = [
+    Stage { name: "tidy", needs: NOTHING, run: |c| check(tidy::run(c.project)) },
+    Stage {
+        name: "format",
+        needs: NOTHING,
+        run: |c| check(host::run(c.project.cargo().args(["fmt", "--all", "--check"]))),
+    },
+    Stage { name: "clippy", needs: NOTHING, run: |c| check(host::run(&mut clippy(c.project, &[]))) },
+    Stage {
+        name: "clippy-wasm",
+        needs: NOTHING,
+        run: |c| check(host::run(&mut clippy(c.project, &WASM_CLIPPY))),
+    },
+    Stage { name: "native", needs: NOTHING, run: native },
+    Stage { name: "sim", needs: NOTHING, run: simulate },
+    Stage { name: BUILD, needs: NOTHING, run: |c| check(build::run(c.project, false)) },
+    Stage { name: "types", needs: DIST, run: types },
+    Stage {
+        name: "js",
+        needs: DIST,
+        run: |c| node_tests(c.project, "tests/js", &mut c.project.command("node")),
+    },
+    Stage { name: "wasm-chromium", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Chromium) },
+    Stage { name: "wasm-firefox", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Firefox) },
+    Stage { name: "wasm-webkit", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::WebKit) },
+    Stage { name: "e2e", needs: DIST_AND_BROWSERS, run: end_to_end },
+    Stage {
+        name: "packaging",
+        needs: DIST,
+        run: |c| node_tests(c.project, "tests/packaging", &mut c.project.command("node")),
+    },
+    Stage { name: "size", needs: DIST, run: |c| check(size::run(c.project)) },
+];
+
+/// The crates that only build for wasm.
+const WASM_CLIPPY: [&str; 10] = [
+    "--target",
+    "wasm32-unknown-unknown",
+    "-p",
+    "driftline-web",
+    "-p",
+    "driftline-client",
+    "-p",
+    "driftline-worker",
+    "-p",
+    "driftline-sw",
+];
+
+/// A whole test binary has this long; the runner's own limit is 20 s.
+const WASM_TEST_TIMEOUT_S: u32 = 180;
+
+/// A check that is no test runner counts as one test.
+fn check(outcome: Result<()>) -> Result<Tally> {
+    outcome.map(|()| Tally { passed: 1, failed: 0 })
+}
+
+/// The counts of a runner; one that failed without saying where counts one failure.
+fn counted(captured: Captured, count: fn(&str) -> Tally) -> Tally {
+    let mut tally = count(&captured.text);
+    if !captured.success && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    tally
+}
+
+fn clippy(project: &Project, arguments: &[&str]) -> Command {
+    let mut command = project.cargo();
+    command.args(["clippy", "--all-targets", "--quiet"]).args(arguments).args(["--", "-D", "warnings"]);
+    command
+}
+
+fn native(suite: &Suite) -> Result<Tally> {
+    Ok(counted(host::capture(suite.project.cargo().args(["test", "--no-fail-fast"]))?, counts::of_rust))
+}
+
+fn simulate(suite: &Suite) -> Result<Tally> {
+    let seeds = match suite.length {
+        Length::Fast => "200",
+        Length::Full => "3000",
+        Length::Long => "30000",
+    };
+    let mut sim = suite.project.cargo();
+    sim.args(["run", "--quiet", "--profile", "fast", "--package", "driftline-sim", "--", "--seeds", seeds]);
+    Ok(counted(host::capture(&mut sim)?, counts::of_seeds))
+}
+
+fn types(suite: &Suite) -> Result<Tally> {
+    for config in ["tsconfig.json", "tsconfig.worker.json"] {
+        host::run(suite.project.command("tsc").args(["--noEmit", "--project", config]))?;
+    }
+    let examples = doc_examples::check(suite.project)?;
+    println!("types: {examples} examples of the documents are well typed");
+    Ok(Tally { passed: 2 + examples as u64, failed: 0 })
+}
+
+/// Runs each `*.test.mjs` of a folder by itself: browsers and servers of two files must not meet.
+fn node_tests(project: &Project, folder: &str, node: &mut Command) -> Result<Tally> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(project.path(folder))
+        .with_context(|| format!("cannot list {folder}"))?
+        .flatten()
+        .map(|entry| Path::new(folder).join(entry.file_name()))
+        .filter(|file| file.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        bail!("{folder} holds no *.test.mjs");
+    }
+    node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
+    Ok(counted(host::capture(node)?, counts::of_node))
+}
+
+fn end_to_end(suite: &Suite) -> Result<Tally> {
+    let built = demo::build_app(suite.project)?;
+    let temporary = tempfile::tempdir()?;
+    let mut node = suite.project.command("node");
+    node.env("TMPDIR", temporary.path());
+    node.env("DRIFTLINE_SERVER", built.server).env("DRIFTLINE_DEMO", built.pages);
+    node_tests(suite.project, "tests/e2e", &mut node)
+}
+
+#[derive(Clone, Copy)]
+enum Engine {
+    Chromium,
+    Firefox,
+    WebKit,
+}
+
+/// The wasm crates' tests in one engine, through WebDriver.
+fn wasm_tests(project: &Project, engine: Engine) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for crate_folder in crates_with_browser_tests(project)? {
+        // The runner kills its driver hard, which leaves profiles behind.
+        let temporary = tempfile::tempdir()?;
+        let capabilities = temporary.path().join("webdriver.json");
+        std::fs::write(&capabilities, engine.capabilities())?;
+        let mut pack = project.command("wasm-pack");
+        pack.args(["--log-level", "error", "test", "--mode", "no-install", "--headless"]);
+        match engine {
+            Engine::Chromium => {
+                pack.args(["--chrome", "--chromedriver"]).arg(driver(project, "chromedriver")?)
+            }
+            Engine::Firefox => pack.args(["--firefox", "--geckodriver"]).arg(driver(project, "geckodriver")?),
+            Engine::WebKit => {
+                pack.args(["--safari", "--safaridriver"]).arg(project.path("tests/webkit/safaridriver.mjs"))
+            }
+        };
+        pack.arg(&crate_folder);
+        pack.env("TMPDIR", temporary.path());
+        pack.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities);
+        pack.env("WASM_BINDGEN_TEST_TIMEOUT", WASM_TEST_TIMEOUT_S.to_string());
+        let ran = counted(host::capture(&mut pack)?, counts::of_rust);
+        if ran == Tally::default() {
+            bail!("no test of {} ran", crate_folder.display());
+        }
+        tally += ran;
+    }
+    Ok(tally)
+}
+
+/// Folders of the wasm crates that have test files; `tests/browser` belongs to one of them.
+fn crates_with_browser_tests(project: &Project) -> Result<Vec<PathBuf>> {
+    let metadata = build::metadata(project)?;
+    let mut folders = Vec::new();
+    for package in metadata.workspace_packages() {
+        let is_wasm_only =
+            !metadata.workspace_default_packages().iter().any(|native| native.id == package.id);
+        if is_wasm_only && package.targets.iter().any(|target| target.is_test()) {
+            let folder = package.manifest_path.parent().context("a manifest stands in a folder")?;
+            folders.push(folder.as_std_path().to_owned());
+        }
+    }
+    if folders.is_empty() {
+        bail!("no wasm crate has tests");
+    }
+    Ok(folders)
+}
+
+impl Engine {
+    /// WebDriver capabilities; the runner adds what makes the browser headless.
+    fn capabilities(self) -> &'static str {
+        match self {
+            Self::Chromium => {
+                r#"{"goog:chromeOptions":{"args":["disable-gpu","disable-quic","no-first-run","disable-background-networking","disable-component-update","disable-sync"]}}"#
+            }
+            // Without these, asking for persistent storage waits for an answer that nobody gives.
+            Self::Firefox => {
+                r#"{"moz:firefoxOptions":{"prefs":{"dom.storageManager.prompt.testing":true,"dom.storageManager.prompt.testing.allow":true}}}"#
+            }
+            Self::WebKit => "{}",
+        }
+    }
+}
+
+fn driver(project: &Project, program: &str) -> Result<PathBuf> {
+    project.which(program).with_context(|| format!("{program} is not on PATH: run `cargo xtask setup`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(words: &[&str]) -> Vec<&'static str> {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let options = Options::from_arguments(&words).expect("the words are known");
+        options.stages().expect("the stages are known").iter().map(|stage| stage.name).collect()
+    }
+
+    #[test]
+    fn without_options_every_stage_runs() {
+        assert_eq!(names(&[]).len(), STAGES.len());
+    }
+
+    #[test]
+    fn the_fast_suite_starts_no_browser() {
+        let fast = names(&["--fast"]);
+        assert!(fast.contains(&"native") && !fast.contains(&"e2e") && !fast.contains(&"wasm-firefox"));
+    }
+
+    #[test]
+    fn a_stage_that_needs_the_package_brings_the_build_with_it() {
+        assert_eq!(names(&["--only", "packaging"]), ["build", "packaging"]);
+        assert_eq!(names(&["--only", "tidy"]), ["tidy"]);
+    }
+
+    #[test]
+    fn an_unknown_stage_is_refused_with_the_names_there_are() {
+        let options = Options::from_arguments(&["--only".into(), "luck".into()]).expect("it is a name");
+        let error = options.stages().map(|_| ()).expect_err("no such stage").to_string();
+        assert!(error.contains("luck") && error.contains("wasm-webkit"), "{error}");
+    }
+}
