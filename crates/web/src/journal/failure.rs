@@ -1,0 +1,111 @@
+//! What can go wrong between us and IndexedDB, told apart by the exception's name.
+
+use driftline_core::{CommitError, LeaseName};
+use indexed_db_futures::{
+    error::{Error, OpenDbError},
+    internals::SystemRepr,
+    transaction::Transaction,
+};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use crate::value::message_of;
+
+/// A failed try.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The connection is gone: worth another try on a new one.
+    Connection(String),
+    /// There is no room.
+    Quota,
+    /// A value was refused by structured clone.
+    NotCloneable(String),
+    /// The lease was taken over.
+    Fenced(LeaseName),
+    /// Nothing that another try would change.
+    Unavailable(String),
+}
+
+impl Failed {
+    /// What is told to the engine.
+    pub(crate) async fn into_commit_error(self) -> CommitError {
+        match self {
+            Self::Quota => {
+                let (usage_bytes, quota_bytes) = estimate().await;
+                CommitError::Quota { usage_bytes, quota_bytes }
+            }
+            Self::NotCloneable(text) => CommitError::NotCloneable(text),
+            Self::Fenced(lease) => CommitError::Fenced(lease),
+            Self::Connection(text) | Self::Unavailable(text) => CommitError::Unavailable(text),
+        }
+    }
+
+    fn of_exception(name: &str, message: String) -> Self {
+        match name {
+            "QuotaExceededError" => Self::Quota,
+            "DataCloneError" => Self::NotCloneable(message),
+            // A closed connection, one that broke, and what WebKit calls the loss of its database process.
+            "InvalidStateError"
+            | "TransactionInactiveError"
+            | "AbortError"
+            | "UnknownError"
+            | "NotFoundError" => Self::Connection(message),
+            _ => Self::Unavailable(message),
+        }
+    }
+}
+
+impl From<JsValue> for Failed {
+    fn from(exception: JsValue) -> Self {
+        match exception.dyn_ref::<web_sys::DomException>() {
+            Some(dom) => Self::of_exception(&dom.name(), dom.message()),
+            None => Self::Unavailable(message_of(&exception)),
+        }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DomException(dom) => JsValue::from(dom).into(),
+            // The answer to a request never came: its transaction went down with the connection.
+            Error::MissingData(missing) => Self::Connection(missing.to_string()),
+            Error::Unknown(unknown) => JsValue::from(unknown).into(),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<OpenDbError> for Failed {
+    fn from(error: OpenDbError) -> Self {
+        match error {
+            OpenDbError::Base(error) => error.into(),
+            other => Self::Unavailable(format!("IndexedDB can't be used here: {other}.")),
+        }
+    }
+}
+
+/// Commits at once, without waiting for the browser to see that nothing follows, and answers only when
+/// the transaction has completed. A quota failure is told by the transaction alone, not by a request.
+pub(crate) async fn finish(transaction: Transaction<'_>) -> Result<(), Failed> {
+    let raw: web_sys::IdbTransaction = transaction.as_sys().clone().unchecked_into();
+    match transaction.commit().await {
+        Ok(()) => Ok(()),
+        Err(error) => match raw.error() {
+            Some(cause) => Err(Failed::of_exception(&cause.name(), cause.message())),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// What the origin uses and may use, in bytes; zeros where the browser does not say.
+async fn estimate() -> (u64, u64) {
+    let ask = async || -> Result<(u64, u64), JsValue> {
+        let navigator = js_sys::Reflect::get(&js_sys::global(), &"navigator".into())?;
+        let storage: web_sys::StorageManager =
+            js_sys::Reflect::get(&navigator, &"storage".into())?.dyn_into()?;
+        let estimate: web_sys::StorageEstimate = JsFuture::from(storage.estimate()?).await?.unchecked_into();
+        Ok((estimate.get_usage().unwrap_or_default() as u64, estimate.get_quota().unwrap_or_default() as u64))
+    };
+    ask().await.unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! Records as IndexedDB keeps them: `{ bytes: Uint8Array, values: any[], stamp?: string }`.
+
+use driftline_core::Record;
+use indexed_db_futures::{Build, KeyRange, object_store::ObjectStore, query_source::QuerySource};
+use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::failure::Failed;
+use crate::value::Row;
+
+/// How many records are read at once: enough to be fast, few enough to bound what is held twice.
+const BATCH_RECORDS: u32 = 512;
+
+/// A record in the form that is stored.
+pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&str>) -> JsValue {
+    let values: Array = record.values.iter().map(|value| value.0.clone()).collect();
+    let stored = Object::new();
+    put(&stored, "bytes", &Uint8Array::from(record.bytes.as_slice()));
+    put(&stored, "values", &values);
+    if let Some(stamp) = stamp {
+        put(&stored, "stamp", &JsValue::from_str(stamp));
+    }
+    stored.into()
+}
+
+/// All records of a store with their keys, in order; with `after`, those whose numbers are larger.
+pub(super) async fn read_records(
+    store: &ObjectStore<'_>,
+    after: Option<u64>,
+) -> Result<Vec<(JsValue, Record<Row>)>, Failed> {
+    let mut records = Vec::new();
+    let mut last = after.map(|after| JsValue::from_f64(after as f64));
+    loop {
+        let (keys, values) = match last.take() {
+            Some(last) => {
+                let range = KeyRange::LowerBound(last, true);
+                (
+                    store
+                        .get_all_keys::<JsValue>()
+                        .with_query::<JsValue, _>(range.clone())
+                        .with_limit(BATCH_RECORDS)
+                        .build()?,
+                    store
+                        .get_all::<JsValue>()
+                        .with_query::<JsValue, _>(range)
+                        .with_limit(BATCH_RECORDS)
+                        .build()?,
+                )
+            }
+            None => (
+                store.get_all_keys::<JsValue>().with_limit(BATCH_RECORDS).build()?,
+                store.get_all::<JsValue>().with_limit(BATCH_RECORDS).build()?,
+            ),
+        };
+        let keys = keys.await?.collect::<Result<Vec<_>, _>>()?;
+        let values = values.await?;
+        let full = keys.len() >= BATCH_RECORDS as usize;
+        last = keys.last().cloned();
+        for (key, value) in keys.into_iter().zip(values) {
+            records.push((key, record_from_js(&value?)?));
+        }
+        if !full {
+            return Ok(records);
+        }
+    }
+}
+
+/// The number of the record after `after` that carries the stamp, if there is one.
+pub(super) async fn stamp_of(log: &ObjectStore<'_>, after: u64, stamp: &str) -> Result<Option<u64>, Failed> {
+    let range = KeyRange::LowerBound(JsValue::from_f64(after as f64), true);
+    let keys = log.get_all_keys::<JsValue>().with_query::<JsValue, _>(range.clone()).build()?;
+    let values = log.get_all::<JsValue>().with_query::<JsValue, _>(range).build()?;
+    let keys = keys.await?.collect::<Result<Vec<_>, _>>()?;
+    for (key, value) in keys.into_iter().zip(values.await?) {
+        if Reflect::get(&value?, &"stamp".into())?.as_string().as_deref() == Some(stamp) {
+            return Ok(Some(number(&key)));
+        }
+    }
+    Ok(None)
+}
+
+/// A key of the log as a number.
+pub(super) fn number(key: &JsValue) -> u64 {
+    key.as_f64().unwrap_or_default() as u64
+}
+
+/// A record from the form that is stored.
+pub(super) fn record_from_js(stored: &JsValue) -> Result<Record<Row>, Failed> {
+    let field = |name: &str| Reflect::get(stored, &JsValue::from_str(name)).ok();
+    // Not `instanceof`: test runners and drivers have globals of another realm than structured clones.
+    let bytes = field("bytes").filter(ArrayBuffer::is_view).map(JsCast::unchecked_into::<Uint8Array>);
+    let values = field("values").filter(Array::is_array).map(JsCast::unchecked_into::<Array>);
+    match (bytes, values) {
+        (Some(bytes), Some(values)) => Ok(Record { bytes: bytes.to_vec(), values: values.iter().map(Row).collect() }),
+        _ => Err(Failed::Unavailable(
+            "The journal holds a record that was not written by Driftline. Nothing was changed; clear the site's data to start anew.".to_owned(),
+        )),
+    }
+}
+
+fn put(object: &Object, field: &str, value: &JsValue) {
+    // Can't fail: the object is ours, and not frozen.
+    let _ = Reflect::set(object, &JsValue::from_str(field), value);
+}
