@@ -1,0 +1,17 @@
+// Everything for the page.
+export { openDriftline, type Driftline, type OpenOptions } from './db.ts'
+export { init, type WasmSource } from './wasm.ts'
+export type { Collection, MutationOptions, WriteOptions, Writes } from './collection.ts'
+export type { Transaction } from './transaction.ts'
+export type { TransactionLog } from './log.ts'
+export { mizu, type Remote, type Backend, type MizuOptions, type RemoteStatus } from './remote.ts'
+export {
+  AuthRequiredError, DriftlineError, NetworkError, NonRetriableError, RetryAfterError,
+  type AppErrorCode, type ErrorCode, type ErrorDetails,
+} from './errors.ts'
+export { httpRemote, type HttpRemoteOptions, type RemoteStorage, type FileStore } from './files/index.ts'
+export type {
+  FileData, FileRecord, FilesConfig, FilesStatus, FilesUsage, LocalFileState, SaveOptions, TransferProgress, TransferStatus,
+} from './files/index.ts'
+export { registerFileServiceWorker, type FileServiceWorker, type RegisterOptions } from '../sw/register.ts'
+export type * from './types.ts'

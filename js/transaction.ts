@@ -1,0 +1,180 @@
+// One transaction: a live view of what the journal has of it, and promises for what is still to come.
+import type { Core } from './core.ts'
+import { DriftlineError } from './errors.ts'
+import { guarded } from './readable.ts'
+import type { Attempt, PendingMutation, TransactionState } from './types.ts'
+import { Event, type WireAttempt, type WireErrorInfo, type WireMutation, type WireTransaction } from './wire.ts'
+
+type Milestone = 'durable' | 'persisted' | 'completed'
+
+interface Deferred { promise: Promise<void>; resolve(): void; reject(error: Error): void }
+
+/** A transaction. Its fields show how it stands when they are read. */
+export class Transaction {
+  readonly id: string
+  readonly #core: Core
+  #view: WireTransaction | undefined
+  #stale = true
+  /** What has been reached, as far as events have told. */
+  readonly #reached = new Set<Milestone>()
+  #failure: Error | undefined
+  /** Whether all events since it was written were heard; otherwise the journal's view says what has been reached. */
+  readonly #fresh: boolean
+  readonly #promises = new Map<Milestone, Deferred>()
+  readonly #listeners = new Set<(transaction: Transaction) => void>()
+  /** What `still` gave since the last change. */
+  #still: Transaction | undefined
+  /** The one that this is a still copy of. */
+  #live: Transaction | undefined
+
+  /** @internal */
+  constructor(core: Core, id: string, fresh: boolean, view?: WireTransaction) {
+    this.#core = core
+    this.id = id
+    this.#fresh = fresh
+    this.#view = view
+    this.#stale = view === undefined
+  }
+
+  get idempotencyKey(): string { return this.#now().idempotencyKey }
+  get state(): TransactionState { return this.#now().state }
+  get createdAt(): Date { return new Date(this.#now().createdAt) }
+  get updatedAt(): Date { return new Date(this.#now().updatedAt) }
+  get currentAttempt(): number { return this.#now().currentAttempt }
+  get queuedBehind(): string | undefined { return this.#now().queuedBehind }
+  get metadata(): unknown { return this.#now().metadata }
+  get mutations(): PendingMutation[] { const view = this.#now(); return view.mutations.map(mutation => pendingMutation(mutation, view)) }
+  get attempts(): Attempt[] { return this.#now().attempts.map(attempt => this.#attempt(attempt)) }
+
+  get error(): { transactionId?: string; message: string; error: Error } | undefined {
+    const { error: info, cause } = this.#now()
+    if (info === undefined) return undefined
+    const error = this.#failure ?? this.#core.error(info, cause)
+    return { ...(cause === undefined ? {} : { transactionId: cause }), message: error.message, error }
+  }
+
+  /** In the journal: survives a crash from here on. */
+  get durable(): Promise<void> { return this.#promise('durable') }
+  /** The backend has it. */
+  get persisted(): Promise<void> { return this.#promise('persisted') }
+  /** The backend has it, and its rows have come back. */
+  get completed(): Promise<void> { return this.#promise('completed') }
+
+  /** Calls back after each change. */
+  subscribe(listener: (transaction: Transaction) => void): () => void {
+    if (this.#live !== undefined) return this.#live.subscribe(listener)
+    const own = (transaction: Transaction) => listener(transaction)
+    this.#listeners.add(own)
+    return () => { this.#listeners.delete(own) }
+  }
+
+  /** @internal A copy that stays as this is now, the same until this changes; promises and subscriptions are those of this. */
+  still(): Transaction {
+    const view = this.#now()
+    if (this.#still === undefined) {
+      this.#still = new Transaction(this.#core, this.id, false, view)
+      this.#still.#failure = this.#failure
+      this.#still.#live = this
+    }
+    return this.#still
+  }
+
+  /** @internal Whether someone waits for one of its promises. */
+  get isWatched(): boolean { return this.#promises.size > 0 }
+
+  /** @internal */
+  happened(event: number, info: WireErrorInfo | undefined, cause: string | undefined): void {
+    this.#stale = true
+    this.#still = undefined
+    switch (event) {
+      case Event.Durable: this.#reach('durable'); break
+      case Event.Persisted: this.#reach('persisted'); break
+      case Event.Completed: this.#reach('completed'); break
+      case Event.Failed:
+      case Event.NotDurable: this.#fail(this.#core.error(info as WireErrorInfo, cause)); break
+      case Event.Discarded: this.#fail(new DriftlineError('discarded', `Transaction ${this.id} was discarded.`)); break
+      default:
+    }
+    if (this.#listeners.size > 0) this.#core.later(() => { for (const listener of [...this.#listeners]) guarded(() => listener(this)) })
+  }
+
+  #now(): WireTransaction {
+    if (this.#stale) {
+      this.#view = this.#core.view(this.id) ?? this.#gone()
+      this.#stale = false
+    }
+    return this.#view as WireTransaction
+  }
+
+  /** What is shown of a transaction that the journal does not have any more. */
+  #gone(): WireTransaction {
+    const error = this.#failure ?? new DriftlineError('discarded', `Transaction ${this.id} was discarded.`)
+    const last = this.#view ?? { id: this.id, idempotencyKey: this.id, createdAt: 0, updatedAt: 0, mutations: [], attempts: [], currentAttempt: 0, durable: false }
+    return { ...last, state: 'failed', error: { name: error.name, code: 'discarded', message: error.message } }
+  }
+
+  #promise(milestone: Milestone): Promise<void> {
+    if (this.#live !== undefined) return this.#live.#promise(milestone)
+    const known = this.#promises.get(milestone)
+    if (known !== undefined) return known.promise
+    const deferred = withResolvers()
+    this.#promises.set(milestone, deferred)
+    // An error that nobody looks at reaches the status and the error event, not the console.
+    deferred.promise.catch(() => {})
+    if (!this.#fresh) this.#catchUp()
+    if (this.#reached.has(milestone)) deferred.resolve()
+    else if (this.#failure !== undefined) deferred.reject(this.#failure)
+    return deferred.promise
+  }
+
+  /** Takes from the journal's view what was told before this object was made. */
+  #catchUp(): void {
+    const view = this.#now()
+    if (view.durable) this.#reached.add('durable')
+    if (view.state === 'persisted_awaiting_sync' || view.state === 'completed') this.#reached.add('persisted')
+    if (view.state === 'completed') this.#reached.add('completed')
+    if (view.state === 'failed' && view.error !== undefined) this.#failure ??= this.#core.error(view.error, view.cause)
+  }
+
+  #reach(milestone: Milestone): void {
+    this.#reached.add(milestone)
+    this.#promises.get(milestone)?.resolve()
+  }
+
+  #fail(error: Error): void {
+    this.#failure = error
+    for (const [milestone, deferred] of this.#promises) if (!this.#reached.has(milestone)) deferred.reject(error)
+  }
+
+  #attempt({ id, startedAt, completedAt, error, retryScheduledFor }: WireAttempt): Attempt {
+    return {
+      id,
+      startedAt: new Date(startedAt),
+      ...(completedAt === undefined ? {} : { completedAt: new Date(completedAt) }),
+      ...(error === undefined ? {} : { error: this.#core.error(error) }),
+      ...(retryScheduledFor === undefined ? {} : { retryScheduledFor: new Date(retryScheduledFor) }),
+    }
+  }
+}
+
+/** A mutation as apps see it, with what it shares with its transaction. */
+export function pendingMutation<T>(mutation: WireMutation, view?: WireTransaction): PendingMutation<T> {
+  const { changes, original, modified, metadata, ...rest } = mutation
+  return {
+    ...rest,
+    ...(original === undefined ? {} : { original: original as T }),
+    ...(modified === undefined ? {} : { modified: modified as T }),
+    changes: (changes ?? {}) as Partial<T>,
+    metadata: metadata ?? view?.metadata,
+    createdAt: new Date(view?.createdAt ?? 0),
+    updatedAt: new Date(view?.updatedAt ?? 0),
+    state: view?.state === 'persisting' ? 'persisting' : view?.state === 'completed' || view?.state === 'persisted_awaiting_sync' ? 'synced' : 'created',
+  }
+}
+
+function withResolvers(): Deferred {
+  let resolve!: () => void
+  let reject!: (error: Error) => void
+  const promise = new Promise<void>((onResolve, onReject) => { resolve = onResolve; reject = onReject })
+  return { promise, resolve, reject }
+}
