@@ -1,10 +1,10 @@
 //! `test`: every check as a named stage, with timings and one closing line that says how many tests ran.
 
-use crate::counts::{self, Tally};
-use crate::host::{self, Captured, Project};
-use crate::{build, demo, doc_examples, setup, size, tidy};
+use crate::counts::{self, Tally, counted};
+use crate::host::{self, Project};
+use crate::{build, demo, doc_examples, node_tests, setup, size, tidy};
 use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -84,18 +84,19 @@ pub fn run(project: &Project, options: Options) -> Result<()> {
         let tally = match outcome {
             Ok(tally) if tally == Tally::default() => {
                 eprintln!("error: {} ran no test", stage.name);
-                Tally { passed: 0, failed: 1 }
+                Tally { passed: 0, failed: 1, flaky: 0 }
             }
             Ok(tally) => tally,
             Err(error) => {
                 eprintln!("error: {}: {error:#}", stage.name);
-                Tally { passed: 0, failed: 1 }
+                Tally { passed: 0, failed: 1, flaky: 0 }
             }
         };
         dist_is_built |= stage.name == BUILD && tally.failed == 0;
         let seconds = started.elapsed().as_secs_f64();
+        let flaky = if tally.flaky > 0 { format!(" {:>4} flaky", tally.flaky) } else { String::new() };
         lines.push(format!(
-            "{:<16} {seconds:>8.1} s {:>7} passed {:>4} failed",
+            "{:<16} {seconds:>8.1} s {:>7} passed {:>4} failed{flaky}",
             stage.name, tally.passed, tally.failed
         ));
         total += tally;
@@ -156,20 +157,12 @@ const STAGES: [Stage; 15] = [
     Stage { name: "sim", needs: NOTHING, run: simulate },
     Stage { name: BUILD, needs: NOTHING, run: |c| check(build::run(c.project, false)) },
     Stage { name: "types", needs: DIST, run: types },
-    Stage {
-        name: "js",
-        needs: DIST,
-        run: |c| node_tests(c.project, "tests/js", &mut c.project.command("node")),
-    },
+    Stage { name: "js", needs: DIST, run: |c| node_tests::run(c.project, "tests/js", |_| {}) },
     Stage { name: "wasm-chromium", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Chromium) },
     Stage { name: "wasm-firefox", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Firefox) },
     Stage { name: "wasm-webkit", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::WebKit) },
     Stage { name: "e2e", needs: DIST_AND_BROWSERS, run: end_to_end },
-    Stage {
-        name: "packaging",
-        needs: DIST,
-        run: |c| node_tests(c.project, "tests/packaging", &mut c.project.command("node")),
-    },
+    Stage { name: "packaging", needs: DIST, run: |c| node_tests::run(c.project, "tests/packaging", |_| {}) },
     Stage { name: "size", needs: DIST, run: |c| check(size::run(c.project)) },
 ];
 
@@ -192,16 +185,7 @@ const WASM_TEST_TIMEOUT_S: u32 = 180;
 
 /// A check that is no test runner counts as one test.
 fn check(outcome: Result<()>) -> Result<Tally> {
-    outcome.map(|()| Tally { passed: 1, failed: 0 })
-}
-
-/// The counts of a runner; one that failed without saying where counts one failure.
-fn counted(captured: Captured, count: fn(&str) -> Tally) -> Tally {
-    let mut tally = count(&captured.text);
-    if !captured.success && tally.failed == 0 {
-        tally.failed = 1;
-    }
-    tally
+    outcome.map(|()| Tally { passed: 1, failed: 0, flaky: 0 })
 }
 
 fn clippy(project: &Project, arguments: &[&str]) -> Command {
@@ -231,32 +215,16 @@ fn types(suite: &Suite) -> Result<Tally> {
     }
     let examples = doc_examples::check(suite.project)?;
     println!("types: {examples} examples of the documents are well typed");
-    Ok(Tally { passed: 2 + examples as u64, failed: 0 })
-}
-
-/// Runs each `*.test.mjs` of a folder by itself: browsers and servers of two files must not meet.
-fn node_tests(project: &Project, folder: &str, node: &mut Command) -> Result<Tally> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(project.path(folder))
-        .with_context(|| format!("cannot list {folder}"))?
-        .flatten()
-        .map(|entry| Path::new(folder).join(entry.file_name()))
-        .filter(|file| file.to_string_lossy().ends_with(".test.mjs"))
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        bail!("{folder} holds no *.test.mjs");
-    }
-    node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
-    Ok(counted(host::capture(node)?, counts::of_node))
+    Ok(Tally { passed: 2 + examples as u64, failed: 0, flaky: 0 })
 }
 
 fn end_to_end(suite: &Suite) -> Result<Tally> {
     let built = demo::build_app(suite.project)?;
     let temporary = tempfile::tempdir()?;
-    let mut node = suite.project.command("node");
-    node.env("TMPDIR", temporary.path());
-    node.env("DRIFTLINE_SERVER", built.server).env("DRIFTLINE_DEMO", built.pages);
-    node_tests(suite.project, "tests/e2e", &mut node)
+    node_tests::run_with_second_try(suite.project, "tests/e2e", |node| {
+        node.env("TMPDIR", temporary.path());
+        node.env("DRIFTLINE_SERVER", &built.server).env("DRIFTLINE_DEMO", &built.pages);
+    })
 }
 
 #[derive(Clone, Copy)]

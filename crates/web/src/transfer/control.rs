@@ -2,11 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
 };
 
 use driftline_core::files::{Failure, FailureKind};
-use gloo_timers::callback::Interval;
+use gloo_timers::callback::{Interval, Timeout};
 use web_sys::{AbortController, AbortSignal, XmlHttpRequest};
 
 /// A connection that moves no byte for so long is given up, in milliseconds.
@@ -26,7 +26,11 @@ pub(super) struct Control {
     stalled: Cell<bool>,
     moved_at: Cell<f64>,
     told_at: Cell<f64>,
+    loaded: Cell<u64>,
+    /// Tells what was too soon to be told, so that the last of it is told too when nothing follows.
+    rest: RefCell<Option<Timeout>>,
     tell: Box<dyn Fn(u64)>,
+    this: Weak<Self>,
 }
 
 /// Watches for a stall while it lives.
@@ -34,14 +38,17 @@ pub(super) struct Watch(#[allow(dead_code)] Interval);
 
 impl Control {
     pub(super) fn new(tell: impl Fn(u64) + 'static) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|this| Self {
             abort: AbortController::new().expect("every browser with wasm has AbortController"),
             xhr: RefCell::new(None),
             asked: Cell::new(false),
             stalled: Cell::new(false),
             moved_at: Cell::new(js_sys::Date::now()),
             told_at: Cell::new(0.0),
+            loaded: Cell::new(0),
+            rest: RefCell::new(None),
             tell: Box::new(tell),
+            this: Weak::clone(this),
         })
     }
 
@@ -64,10 +71,26 @@ impl Control {
     pub(super) fn moved(&self, loaded: u64) {
         let now = js_sys::Date::now();
         self.moved_at.set(now);
-        if now - self.told_at.get() >= PROGRESS_MS {
-            self.told_at.set(now);
-            (self.tell)(loaded);
+        self.loaded.set(loaded);
+        let left_ms = self.told_at.get() + PROGRESS_MS - now;
+        if left_ms <= 0.0 || left_ms > PROGRESS_MS {
+            // Also where the clock was set back.
+            self.tell_at(now);
+        } else if self.rest.borrow().is_none() {
+            let this = Weak::clone(&self.this);
+            let rest = Timeout::new(left_ms.ceil() as u32, move || {
+                if let Some(control) = this.upgrade() {
+                    control.tell_at(js_sys::Date::now());
+                }
+            });
+            self.rest.replace(Some(rest));
         }
+    }
+
+    fn tell_at(&self, now: f64) {
+        self.rest.take();
+        self.told_at.set(now);
+        (self.tell)(self.loaded.get());
     }
 
     /// As above, and told at once.
