@@ -1,5 +1,5 @@
 // What the parts of one open database share: the wasm module's instance, what it tells, and the objects made of that.
-import { DriftlineError, NonRetriableError, codes, fromWire, isWireError, type ErrorCode } from './errors.ts'
+import { DriftlineError, fromWire, isWireError, revived } from './errors.ts'
 import { guarded } from './readable.ts'
 import type { GivenScope, Scope } from './scope.ts'
 import { Transaction } from './transaction.ts'
@@ -127,11 +127,7 @@ export class Core {
   error(info: WireErrorInfo, cause?: string): Error {
     const original = info.original === undefined ? undefined : this.#originals.get(info.original)
     if (original !== undefined) return original
-    if (info.code in codes) return new DriftlineError(info.code as ErrorCode, info.message, { transactionId: cause })
-    if (info.name === 'NonRetriableError') return new NonRetriableError(info.message)
-    const error = new Error(info.message)
-    error.name = info.name
-    return Object.assign(error, info.code === '' ? {} : { code: info.code })
+    return revived(info, cause)
   }
 
   /** Runs what calls the app, once the module has returned. */

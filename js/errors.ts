@@ -1,10 +1,11 @@
 // Every error that Driftline throws, told apart by `code`; and those that an app's own functions throw to say what to do.
+import { appCodes, codes } from './codes.ts'
 
-/** The codes of Driftline's errors. */
+/** The codes of Driftline's errors: `docs/errors.md` says what each means and what to do. */
 export type ErrorCode = keyof typeof codes | AppErrorCode
 
 /** The codes of the errors that are there for an app's functions to throw. */
-export type AppErrorCode = 'non_retriable' | 'retry_after' | 'network'
+export type AppErrorCode = keyof typeof appCodes
 
 /** What an error may carry besides its message. */
 export interface ErrorDetails {
@@ -40,7 +41,7 @@ export class DriftlineError extends Error {
     const { cause, retryable, ...rest } = details
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    this.retryable = retryable ?? (code in codes && codes[code as keyof typeof codes])
+    this.retryable = retryable ?? (isCode(code) ? codes[code] : appCodes[code])
     this.name = new.target === DriftlineError ? 'DriftlineError' : new.target.name
     for (const [field, value] of Object.entries(rest)) if (value !== undefined) Object.assign(this, { [field]: value })
   }
@@ -89,38 +90,29 @@ export function isWireError(thrown: unknown): thrown is WireError {
 }
 
 /** The error for a code of the wasm module's, with its figures under the names of the API. */
-export function fromWire({ code, message, limit, actual }: WireError): DriftlineError {
-  const known = code in codes ? (code as ErrorCode) : 'unexpected'
-  const figures = known === 'quota_exceeded' ? { quota: limit, usage: actual } : known === 'too_large' ? { limitBytes: limit, sizeBytes: actual } : {}
-  return new DriftlineError(known, message, figures as ErrorDetails)
+export function fromWire({ code, message, ...figures }: WireError): DriftlineError {
+  const known = isCode(code) ? code : 'unexpected'
+  return new DriftlineError(known, message, named(known, figures))
 }
 
-/** The codes, and whether a call that failed so may succeed later. The core's are the same: `crates/core/src/error.rs`. */
-export const codes = {
-  duplicate_key: false,
-  missing_key: false,
-  invalid_key: false,
-  not_cloneable: false,
-  invalid_row: false,
-  too_large: false,
-  queue_full: true,
-  quota_exceeded: true,
-  storage_unavailable: true,
-  closed: false,
-  already_registered: false,
-  mixed_persist: false,
-  unknown_mutation: false,
-  not_discardable: false,
-  discarded: false,
-  cascade: false,
-  backend_reset: false,
-  server_ahead: true,
-  invalid_push: false,
-  invalid_pull: false,
-  offline: true,
-  auth_required: true,
-  not_found: false,
-  unexpected: false,
-  digest_mismatch: false,
-  not_initialized: false,
-} as const
+/** An error that was kept as words, by an earlier session or another tab, as much like itself as those allow. */
+export function revived(known: { name: string; code: string; message: string; limit?: number; actual?: number }, transactionId: string | undefined): Error {
+  const { name, code, message } = known
+  if (name === 'NonRetriableError') return new NonRetriableError(message)
+  if (name === 'AuthRequiredError') return new AuthRequiredError(message)
+  if (name === 'NetworkError') return new NetworkError(message)
+  if (isCode(code)) return new DriftlineError(code, message, { ...named(code, known), ...(transactionId === undefined ? {} : { transactionId }) })
+  const error = new Error(message)
+  error.name = name
+  return Object.assign(error, code === '' ? {} : { code })
+}
+
+function named(code: ErrorCode, { limit, actual }: { limit?: number; actual?: number }): ErrorDetails {
+  if (limit === undefined || actual === undefined) return {}
+  if (code === 'quota_exceeded') return { quota: limit, usage: actual }
+  return code === 'too_large' ? { limitBytes: limit, sizeBytes: actual } : {}
+}
+
+function isCode(code: string): code is keyof typeof codes {
+  return Object.hasOwn(codes, code)
+}

@@ -34,8 +34,8 @@ export const Told = {
 /** What happened to a transaction. */
 export const Event = { Changed: 0, Durable: 1, NotDurable: 2, Persisted: 3, Completed: 4, Failed: 5, Discarded: 6 } as const
 
-/** What is known of an error; `original` numbers the object that this tab caught. */
-export interface WireErrorInfo { name: string; code: string; message: string; original?: number }
+/** What is known of an error; `original` numbers the object that this tab caught, `limit` and `actual` are what was passed and by what. */
+export interface WireErrorInfo { name: string; code: string; message: string; original?: number; limit?: number; actual?: number }
 
 export interface WireMutation {
   mutationId: string

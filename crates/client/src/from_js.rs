@@ -169,6 +169,7 @@ pub fn error_info(error: &JsValue) -> ErrorInfo {
         code: fields.text("code"),
         message: fields.text("message"),
         original: fields.number("original").map(|original| original as u32),
+        figures: None,
     }
 }
 

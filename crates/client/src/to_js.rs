@@ -206,6 +206,8 @@ fn error_info(info: Option<&ErrorInfo>) -> JsValue {
             .with("code", info.code.as_str())
             .with("message", info.message.as_str())
             .with_some("original", info.original)
+            .with_some("limit", info.figures.map(|(limit, _)| limit as f64))
+            .with_some("actual", info.figures.map(|(_, actual)| actual as f64))
             .done()
     })
 }

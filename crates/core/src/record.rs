@@ -446,7 +446,7 @@ mod tests {
     use serde_json::json;
 
     fn sample() -> Vec<Fact<serde_json::Value>> {
-        let info = ErrorInfo { name: "Error".into(), code: "x".into(), message: "m".into(), original: None };
+        let info = ErrorInfo { name: "Error".into(), code: "x".into(), message: "m".into(), ..ErrorInfo::default() };
         let tx = TxId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         let at = Timestamp(1_000);
         let mutation = |kind| MutationFact { collection: "todos".into(), key: "t1".into(), version: 1, kind };

@@ -31,7 +31,10 @@ impl<V: Value> Engine<V> {
         if self.sessions_by_name.contains_key(spec.id.as_str()) {
             return Err(Error::new(
                 Code::AlreadyRegistered,
-                format!("the backend {} is connected already; use the Remote that connect() gave", spec.id),
+                format!(
+                    "the backend {} is connected already, and that connection stands; use the Remote that connect() gave",
+                    spec.id
+                ),
             ));
         }
         let name: Rc<str> = spec.id.as_str().into();
@@ -55,7 +58,7 @@ impl<V: Value> Engine<V> {
             return Err(Error::new(
                 Code::AlreadyRegistered,
                 format!(
-                    "a collection with the id {} is registered already, with another configuration; the first one stands",
+                    "a collection with the id {} is registered already, with another configuration; the first one stands. Make the configuration once, or take another id",
                     spec.id
                 ),
             ));
@@ -65,7 +68,7 @@ impl<V: Value> Engine<V> {
                 let Some(session) = self.sessions.get(remote.0 as usize) else {
                     return Err(Error::new(
                         Code::NotFound,
-                        "the collection's remote is not connected to this database; make it with connect()",
+                        "the collection's remote is not connected to this database. Nothing was registered; make it with connect()",
                     ));
                 };
                 let line = session.line;
@@ -180,12 +183,16 @@ impl<V: Value> Engine<V> {
     /// # Errors
     /// `not_found`; those of [`Engine::transact`]; `unexpected` for one that has not failed.
     pub fn retry(&mut self, now: Timestamp, id: TxId) -> Result<TxId, Error> {
+        self.check_open("retry")?;
         let tx = self.find(id)?;
         let slot = self.tx(tx);
         if slot.state != TransactionState::Failed {
             return Err(Error::new(
                 Code::Unexpected,
-                format!("only a failed transaction can be retried; {id} is {}", slot.state.as_str()),
+                format!(
+                    "only a failed transaction can be retried, and {id} is {}. Nothing was written",
+                    slot.state.as_str()
+                ),
             ));
         }
         let draft = TransactionDraft {
@@ -217,8 +224,9 @@ impl<V: Value> Engine<V> {
     /// Drops a transaction that failed or is not being sent, with those that wait on it.
     ///
     /// # Errors
-    /// `not_found`; `not_discardable` while it is being sent, or once the backend has it.
+    /// `closed`; `not_found`; `not_discardable` while it is being sent, or once the backend has it.
     pub fn discard(&mut self, _now: Timestamp, id: TxId) -> Result<(), Error> {
+        self.check_open("discard")?;
         let tx = self.find(id)?;
         let slot = self.tx(tx);
         let sent = matches!(
@@ -231,7 +239,7 @@ impl<V: Value> Engine<V> {
             return Err(Error::new(
                 Code::NotDiscardable,
                 format!(
-                    "transaction {id} is {} and can't be discarded; wait until it has failed or write what undoes it",
+                    "transaction {id} is {} and can't be discarded; it is kept. Wait until it has failed, or write what undoes it",
                     slot.state.as_str()
                 ),
             ));
@@ -359,7 +367,7 @@ impl<V: Value> Engine<V> {
         self.txs_by_id
             .get(&id)
             .copied()
-            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no transaction {id}")))
+            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no transaction {id}; nothing was changed. It may be discarded or pruned: list() has those that are kept")))
     }
 
     /// Puts a transaction into the slab and the indexes.

@@ -37,7 +37,7 @@ impl<V: Value> Engine<V> {
             else {
                 return Err(Error::new(
                     Code::NotFound,
-                    "the collection is not registered with this database",
+                    "the collection is not registered with this database. Nothing was written; use the one that db.collection() gave",
                 ));
             };
             let limit = registration.remote.as_ref().map_or(MUTATION_MAX_BYTES, |(remote, _)| {
@@ -140,7 +140,9 @@ impl<V: Value> Engine<V> {
             let missing = || {
                 Error::new(
                     Code::MissingKey,
-                    format!("{name} has no row with the key {key}. Nothing was written"),
+                    format!(
+                        "the collection {name} has no row with the key {key}. Nothing was written; insert it first"
+                    ),
                 )
             };
             let (kind, modified) = match draft.kind {
@@ -149,7 +151,7 @@ impl<V: Value> Engine<V> {
                         return Err(Error::new(
                             Code::DuplicateKey,
                             format!(
-                                "{name} has a row with the key {key} already. Nothing was written; update it instead"
+                                "the collection {name} has a row with the key {key} already. Nothing was written; update it, or insert under another key"
                             ),
                         ));
                     }

@@ -452,12 +452,13 @@ impl<V: Value> Engine<V> {
 /// An error of the disk, for people.
 pub(super) fn storage_error(error: &CommitError) -> ErrorInfo {
     match error {
-        CommitError::Quota { usage_bytes, quota_bytes } => ErrorInfo::of(
+        &CommitError::Quota { usage_bytes, quota_bytes } => ErrorInfo::of(
             Code::QuotaExceeded,
             format!(
                 "the browser has no room for this write: {usage_bytes} of {quota_bytes} bytes are used. What was stored before is kept, this write was taken back; free some space and write again"
             ),
-        ),
+        )
+        .with_figures(quota_bytes, usage_bytes),
         CommitError::Unavailable(reason) => ErrorInfo::of(
             Code::StorageUnavailable,
             format!(
@@ -466,10 +467,11 @@ pub(super) fn storage_error(error: &CommitError) -> ErrorInfo {
         ),
         CommitError::NotCloneable(reason) => ErrorInfo::of(
             Code::NotCloneable,
-            format!("the browser can't store a value of this write ({reason}); it was taken back"),
+            format!("the browser can't store a value of this write ({reason}); it was taken back, what was stored before is kept. Leave that value out and write again"),
         ),
-        CommitError::Fenced(lease) => {
-            ErrorInfo::of(Code::Unexpected, format!("another tab has taken over {lease}"))
-        }
+        CommitError::Fenced(lease) => ErrorInfo::of(
+            Code::Unexpected,
+            format!("another tab has taken over {lease}; what is written is kept, and that tab sends it"),
+        ),
     }
 }

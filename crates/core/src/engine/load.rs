@@ -150,14 +150,16 @@ impl<V: Value> Engine<V> {
                     return Some(ErrorInfo::of(
                         Code::DuplicateKey,
                         format!(
-                            "{name} has a row with the key {key} already. The insert was taken back; update the row instead"
+                            "the collection {name} has a row with the key {key} already. The insert was taken back; update the row instead"
                         ),
                     ));
                 }
                 (Change::Update { .. } | Change::Delete { .. }, None) => {
                     return Some(ErrorInfo::of(
                         Code::MissingKey,
-                        format!("{name} has no row with the key {key}. The change was taken back"),
+                        format!(
+                            "the collection {name} has no row with the key {key}. The change was taken back; insert the row first"
+                        ),
                     ));
                 }
                 (Change::Update { changes, .. }, Some(row)) => {

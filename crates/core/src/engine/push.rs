@@ -48,7 +48,8 @@ impl<V: Value> Engine<V> {
                         format!(
                             "this change takes {more} bytes on the wire and the backend takes at most {limit}; it was taken back. Large content belongs in files"
                         ),
-                    );
+                    )
+                    .with_figures(limit as u64, more as u64);
                     self.fail(now, line, tx, error, None);
                     continue;
                 }

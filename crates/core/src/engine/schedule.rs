@@ -467,7 +467,7 @@ impl<V: Value> Engine<V> {
                 return Some((
                     ErrorInfo::of(
                         Code::Discarded,
-                        format!("it was written behind transaction {id}, which was discarded"),
+                        format!("it was written behind transaction {id}, which was discarded; its changes were taken back. Write them again if they still apply"),
                     ),
                     *id,
                 ));
