@@ -86,7 +86,7 @@ export async function openApp(tab, who) {
 
 /** Has tabs of this profile tell the recorder what has become durable. */
 export async function reportTo(recorder, profile) {
-  await profile.context.exposeFunction('reportDurable', key => { recorder.durable.add(key) })
+  await profile.expose('reportDurable', key => { recorder.durable.add(key) })
 }
 
 /** Waits until nothing is pending. */

@@ -37,7 +37,10 @@ export class Pages {
     return pages
   }
 
-  /** What answers paths below `/api/`: `(path, body, headers) => { status, headers?, body? }`; tests set it. */
+  /**
+   * What answers paths below `/api/`: `(path, body, headers) => { status, headers?, body? }`, or `undefined` for a connection that
+   * breaks; tests set it.
+   */
   api = () => ({ status: 404 })
   #server
 
@@ -51,8 +54,9 @@ export class Pages {
     const { pathname } = new URL(request.url, this.url)
     if (pathname.startsWith('/api/')) {
       const chunks = await request.toArray()
-      const { status, headers, body } = await this.api(pathname.slice('/api/'.length), Buffer.concat(chunks).toString(), request.headers)
-      return response.writeHead(status, headers).end(body)
+      const answer = await this.api(pathname.slice('/api/'.length), Buffer.concat(chunks).toString(), request.headers)
+      if (answer === undefined) return response.destroy()
+      return response.writeHead(answer.status, answer.headers).end(answer.body)
     }
     const file = { '/': join(this.folder, 'index.html'), '/driftline.js': join(this.folder, 'driftline.js'), '/wasm/client.wasm': join(root, 'target/wasm-pack/client/client_bg.wasm') }[pathname]
     // Browsers ask for an icon when they like; a 404 would stand in the console, which the tests read.
@@ -64,6 +68,8 @@ export class Pages {
 
 /** One browser profile. */
 export class Profile {
+  engine = 'chromium'
+
   static async launch() {
     const profile = new Profile()
     profile.folder = await mkdtemp(join(tmpdir(), 'driftline-profile-'))
@@ -102,15 +108,30 @@ export class Profile {
   #browser
   #child
 
+  /** Gives pages that are opened later a function of this name, which calls `call` here with a text. */
+  async expose(name, call) {
+    await this.context.exposeFunction(name, call)
+  }
+
   /** Opens a tab on the page; what goes wrong in it unseen is kept in `problems`. */
-  async tab(url) {
+  async tab(url, prepare = async () => {}) {
     const page = await this.context.newPage()
     const problems = []
     page.on('pageerror', error => problems.push(`uncaught: ${error.message}`))
     page.setDefaultTimeout(30_000)
+    await prepare(page)
     await page.goto(url)
     await page.waitForFunction(() => 'driftline' in globalThis, undefined, { polling: 50 })
     return Object.assign(page, { problems })
+  }
+
+  /** Kills a tab's process. */
+  async crash(tab) {
+    const gone = new Promise(resolve => tab.once('crash', resolve))
+    const session = await this.context.newCDPSession(tab)
+    // It never answers: who should is gone.
+    session.send('Page.crash').catch(() => {})
+    await gone
   }
 
   /** Kills all processes of a browser that was started by `launchHiding`, as a crash or a power cut does. */
