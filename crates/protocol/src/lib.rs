@@ -4,7 +4,9 @@
 //! randomness. What an app put into a row is opaque here: it is carried as [`RawValue`], the JSON text as it came,
 //! and never parsed on its way through.
 //!
+//! * [`decode`]: how all of them are read, and what is said when that fails.
 //! * [`mizu`]: the push/pull dialect of mizu/sync v0.3, the reference server's own.
+//! * [`livestore`]: the event log of LiveStore's sync-cf.
 //! * [`files`]: the file service's headers, limits and error body.
 
 #![no_std]
@@ -13,7 +15,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod decode;
 pub mod files;
+mod json;
+pub mod livestore;
 pub mod mizu;
+
+#[cfg(test)]
+mod testing;
 
 pub use serde_json::value::RawValue;
