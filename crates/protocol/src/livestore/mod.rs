@@ -1,4 +1,4 @@
-//! LiveStore's events and the wires of its sync-cf: [`v04`] is the present one.
+//! LiveStore's events and the two wires of its sync-cf: [`v04`], the present one, and [`v03`] before it.
 //!
 //! A store is one log of events. Each has a number, one more than its parent's, and the server takes a batch only if
 //! its first parent is the log's head. An event's arguments are the app's own and stay JSON text here.
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::decode::position;
 
+pub mod v03;
 pub mod v04;
 
 /// Events in one push, at most. The published server takes more in one frame; its client never sends more.
