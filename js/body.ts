@@ -47,5 +47,5 @@ export function laidOver(row: unknown, changes: Record<string, unknown>): Record
     if (value === undefined) delete merged[field]
     else merged[field] = value
   }
-  return merged
+  return Object.freeze(merged)
 }

@@ -1,11 +1,12 @@
 // A collection: its rows in a plain Map, kept by the module's deltas, and the writes that go through it.
-import type { Body } from './body.ts'
+import { laidOver, type Body } from './body.ts'
+import { checkStrategy } from './config.ts'
 import type { CollectionPart, Core } from './core.ts'
 import { DriftlineError } from './errors.ts'
 import { Sender } from './persist.ts'
 import { guarded } from './readable.ts'
-import { drafted, keyOf, validated, type KeyedRows } from './rows.ts'
-import { snapshot } from './snapshot.ts'
+import { drafted, keyOf, validated, validatedChanges, type KeyedRows } from './rows.ts'
+import { frozen, snapshot } from './snapshot.ts'
 import { SyncFeed, Synced } from './sync.ts'
 import type { Transaction } from './transaction.ts'
 import type { Change, CollectionConfig, Merge, MutationStrategy } from './types.ts'
@@ -111,6 +112,7 @@ export class Collection<T> implements Writes<T> {
     this.entries = rows.entries.bind(rows)
   }
 
+  /** A row as it shows. It is frozen, down through its objects and arrays; a Date, a Map or bytes in it must not be changed either. */
   get(key: string): Readonly<T> | undefined { return this.#rows.get(key) }
   has(key: string): boolean { return this.#rows.has(key) }
   get size(): number { return this.#rows.size }
@@ -131,11 +133,12 @@ export class Collection<T> implements Writes<T> {
   /** Writes under another strategy or mutation function than the collection's own. */
   withMutation(options: MutationOptions<T>): Writes<T> {
     const { strategy, mutationFn } = options
+    checkStrategy(strategy, this.id)
     if (mutationFn !== undefined && this.config.mutationFns?.[mutationFn] === undefined) {
-      throw new DriftlineError('unknown_mutation', `The collection ${this.id} has no mutation function called ${mutationFn}. Name it in the collection’s mutationFns: it must outlive this tab.`)
+      throw new DriftlineError('unknown_mutation', `The collection ${this.id} has no mutation function called ${mutationFn}. Nothing was written; name it in the collection’s mutationFns, since it must outlive this tab.`)
     }
     if (strategy?.type === 'parallel' && strategy.merge !== undefined && (typeof strategy.merge === 'function' || this.config.merges?.[strategy.merge] === undefined)) {
-      throw new DriftlineError('unknown_mutation', `withMutation() takes the name of a merge, and the collection ${this.id} must have it in its merges: it must outlive this tab.`)
+      throw new DriftlineError('unknown_mutation', `withMutation() takes the name of a merge that the collection ${this.id} has in its merges. Nothing was written; name it there, since it must outlive this tab.`)
     }
     const merged = (given?: WriteOptions): MutationOptions<T> => ({ ...options, ...given })
     return {
@@ -195,7 +198,7 @@ export class Collection<T> implements Writes<T> {
     for (const one of Array.isArray(key) ? key : [key]) {
       if (body === undefined) flat.push(Kind.delete, this.#number, one, undefined, 0)
       else {
-        if (!this.#rows.has(one)) throw this.#missing(one)
+        if (!this.#rows.has(one) && this.#isKnown) throw this.#missing(one)
         body.delete(this.#number, this.#rows, one)
       }
     }
@@ -218,19 +221,32 @@ export class Collection<T> implements Writes<T> {
   }
 
   #changed(key: string, change: Partial<T> | ((draft: T) => void)): { value: unknown; sizeBytes: number } {
-    const row = this.#rows.get(key)
-    if (row === undefined && (typeof change === 'function' || this.config.schema !== undefined || this.#host.body !== undefined)) throw this.#missing(key)
-    const changes = typeof change === 'function' ? drafted(row as T, change) : change
-    if (this.config.schema !== undefined) {
-      const { schema } = this.config
-      validated(schema, Object.fromEntries(Object.entries({ ...row, ...changes }).filter(([, value]) => value !== undefined)))
+    if (typeof change !== 'function' && (typeof change !== 'object' || change === null || Array.isArray(change))) {
+      throw new DriftlineError('invalid_row', `update() takes an object of changed fields, or a function that changes a draft; this is ${change === null ? 'null' : typeof change}. Nothing was written.`, { issues: [{ message: 'changes are an object' }] })
     }
+    const { schema } = this.config
+    const row = this.#rows.get(key)
+    if (row === undefined && (typeof change === 'function' || schema !== undefined || this.#isKnown)) throw this.#missing(key)
+    const given = typeof change === 'function' ? drafted(row as T, change) : change as Record<string, unknown>
+    const changes = schema === undefined ? given : validatedChanges(schema, row as T, given)
+    if (row !== undefined) this.#checkKey(key, row, changes)
     return snapshot(changes)
   }
 
+  /** A row is not renamed by an update: what waits and what is shown goes by its key. */
+  #checkKey(key: string, row: T, changes: Record<string, unknown>): void {
+    if (this.config.getKey === undefined && !Object.hasOwn(changes, 'id')) return
+    const after = this.#getKey(laidOver(row, changes) as T)
+    if (after === key) return
+    throw new DriftlineError('invalid_key', `An update of ${this.id} would turn the row’s key from ${key} into ${String(after)}. Nothing was written; insert a row under the new key and delete this one.`)
+  }
+
+  /** Whether what is not there is known to be missing: before the rows are read it may be on disk, and is looked for then. */
+  get #isKnown(): boolean { return this.progress === 'ready' || this.progress === 'synced' }
+
   #apply(key: string, value: T | undefined, previous: T | undefined): void {
     if (value === undefined) this.#rows.delete(key)
-    else this.#rows.set(key, value)
+    else this.#rows.set(key, frozen(value))
     this.#data = undefined
     this.version++
     if (this.#listeners.size === 0) return
@@ -258,7 +274,8 @@ export class Collection<T> implements Writes<T> {
   }
 
   #missing(key: string): DriftlineError {
-    return new DriftlineError('missing_key', `The collection ${this.id} has no row with the key ${key}. Nothing was written.`)
+    const advice = this.#isKnown ? 'insert it first' : 'its rows are still being read from disk, so await `ready` first'
+    return new DriftlineError('missing_key', `The collection ${this.id} has no row with the key ${key}. Nothing was written; ${advice}.`)
   }
 }
 

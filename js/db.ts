@@ -2,6 +2,7 @@
 import { Body } from './body.ts'
 import { capabilities } from './capabilities.ts'
 import { Collection, type Host } from './collection.ts'
+import { checkConfig } from './config.ts'
 import { Core, type CoreOptions } from './core.ts'
 import { DriftlineError } from './errors.ts'
 import { openFiles, type FileRecord, type FileStore, type FilesConfig } from './files/index.ts'
@@ -180,6 +181,7 @@ export class Driftline extends EventTarget {
 
   #register<T>(config: CollectionConfig<T>, extra: { mirror?: boolean }): Collection<T> {
     this.#checkOpen('collection')
+    checkConfig(config)
     const known = this.#collections.get(config.sync.id) as Collection<T> | undefined
     if (known !== undefined && known.config === config) return known
     const part = this.#host()

@@ -15,7 +15,7 @@ export interface ErrorDetails {
   /** Where in a row the refused value stands, as `list[2].name`. */
   path?: string
   /** What the schema says is wrong. */
-  issues?: readonly { message: string; path?: readonly unknown[] }[]
+  issues?: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[]
   limitBytes?: number
   sizeBytes?: number
   /** What the site uses and may use, in bytes. */

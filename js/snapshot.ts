@@ -5,24 +5,83 @@ import { DriftlineError } from './errors.ts'
 export interface Snapshot<T> { value: T; sizeBytes: number }
 
 /**
- * Copies a value as structured clone would, plain data by hand, since that is several times faster.
+ * Copies a value as structured clone would, holes, cycles and shared references included; plain data, Maps and Sets by hand,
+ * since that is several times faster. Objects and arrays of the copy are frozen, as it may show as a row.
  * Throws `not_cloneable` with the path of what can't be stored.
  */
 export function snapshot<T>(value: T): Snapshot<T> {
-  const copying: Copying = { sizeBytes: 0, depth: 0 }
+  return copied(value, true)
+}
+
+/** A copy that may be changed freely. */
+export function thawed<T>(value: T): T {
+  return copied(value, false).value
+}
+
+/**
+ * Freezes a value's objects and arrays, down through Maps and Sets, and gives it back. What is frozen already is taken to be so
+ * all the way down. Map, Set, Date and binary data can't be frozen in themselves.
+ */
+export function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  const waiting: object[] = [value]
+  const look = (item: unknown) => { if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) waiting.push(item) }
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (Array.isArray(next) || isPlain(next)) {
+      Object.freeze(next)
+      for (const item of Object.values(next)) look(item)
+    } else if (next instanceof Map || next instanceof Set) {
+      // This marks it as seen, and keeps fields of its own from being added.
+      Object.freeze(next)
+      for (const [key, item] of next.entries()) { look(key); look(item) }
+    }
+  }
+  return value
+}
+
+function copied<T>(value: T, freeze: boolean): Snapshot<T> {
+  const copying = new Copying(freeze)
   try {
     return { value: copy(value, copying) as T, sizeBytes: copying.sizeBytes }
   } catch (error) {
-    if (error === TOO_DEEP) return whole(value)
+    if (error === TOO_DEEP) return whole(value, freeze)
     if (error instanceof NotCloneable) {
       const path = error.path.replace(/^\./, '')
-      throw new DriftlineError('not_cloneable', `${path === '' ? 'The row' : `The field ${path}`} can’t be stored: ${error.what}. Nothing was written.`, { path, cause: error.cause })
+      throw new DriftlineError('not_cloneable', `${path === '' ? 'The row' : `The field ${path}`} can’t be stored: ${error.what}. Nothing was written; leave it out, or store what it is made of.`, { path, cause: error.cause })
     }
     throw error
   }
 }
 
-interface Copying { sizeBytes: number; depth: number }
+class Copying {
+  sizeBytes = 0
+  depth = 0
+  readonly freeze: boolean
+  /** The outermost object and its copy; most rows have no other. */
+  #root: object | undefined
+  #rootCopy: object | undefined
+  /** The copies of all objects so far, if there is more than one. */
+  #copies: Map<object, object> | undefined
+
+  constructor(freeze: boolean) {
+    this.freeze = freeze
+  }
+
+  known(value: object): object | undefined {
+    return this.#copies === undefined ? (value === this.#root ? this.#rootCopy : undefined) : this.#copies.get(value)
+  }
+
+  remember<C extends object>(value: object, copy: C): C {
+    if (this.#root === undefined) {
+      this.#root = value
+      this.#rootCopy = copy
+    } else {
+      this.#copies ??= new Map([[this.#root, this.#rootCopy as object]])
+      this.#copies.set(value, copy)
+    }
+    return copy
+  }
+}
 
 class NotCloneable {
   path = ''
@@ -46,7 +105,7 @@ function copy(value: unknown, copying: Copying): unknown {
       return value
     case 'object':
       if (value === null) break
-      return copyObject(value, copying)
+      return copying.known(value) ?? copyObject(value, copying)
     case 'function':
       throw new NotCloneable('it is a function')
     case 'symbol':
@@ -57,53 +116,124 @@ function copy(value: unknown, copying: Copying): unknown {
   return value
 }
 
-function copyObject(value: object, copying: Copying): unknown {
+function copyObject(value: object, copying: Copying): object {
   if (++copying.depth > PLAIN_DEPTH_MAX) throw TOO_DEEP
-  let copied: unknown
-  const prototype = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null || isInstance(value)) {
+  let made: object
+  if (isPlain(value) || isInstance(value)) {
     copying.sizeBytes += PRIMITIVE_BYTES
-    copied = copyFields(value as Record<string, unknown>, copying)
+    made = copyFields(value as Record<string, unknown>, copying.remember(value, {}), copying)
   } else if (Array.isArray(value)) {
     copying.sizeBytes += PRIMITIVE_BYTES
-    copied = copyItems(value, copying)
+    made = copyItems(value, copying.remember(value, new Array<unknown>(value.length)), copying)
+  } else if (value instanceof Map) {
+    made = copyMap(value, copying.remember(value, new Map()), copying)
+  } else if (value instanceof Set) {
+    made = copySet(value, copying.remember(value, new Set()), copying)
   } else {
-    try {
-      copied = structuredClone(value)
-    } catch (cause) {
-      throw new NotCloneable(`structured clone refuses it (${Object.prototype.toString.call(value).slice(8, -1)})`, cause)
-    }
-    copying.sizeBytes += opaqueBytes(value)
+    made = copyOpaque(value, copying)
   }
   copying.depth--
-  return copied
+  return made
 }
 
-function copyFields(from: Record<string, unknown>, copying: Copying): Record<string, unknown> {
-  const to: Record<string, unknown> = {}
+function copyFields(from: Record<string, unknown>, to: Record<string, unknown>, copying: Copying): Record<string, unknown> {
   for (const field of Object.keys(from)) {
     copying.sizeBytes += field.length + PRIMITIVE_BYTES
     try {
-      const copied = copy(from[field], copying)
-      if (field === '__proto__') Object.defineProperty(to, field, { value: copied, enumerable: true, configurable: true, writable: true })
-      else to[field] = copied
+      const item = copy(from[field], copying)
+      if (field === '__proto__') Object.defineProperty(to, field, { value: item, enumerable: true, configurable: true, writable: true })
+      else to[field] = item
     } catch (error) {
-      throw error instanceof NotCloneable ? error.within(`.${field}`) : error
+      throw within(error, `.${field}`)
+    }
+  }
+  return copying.freeze ? Object.freeze(to) : to
+}
+
+function copyItems(from: unknown[], to: unknown[], copying: Copying): unknown[] {
+  const { length } = from
+  const keys = Object.keys(from)
+  // Indexes come first and rise: with neither holes nor fields of its own, the last key is the last index.
+  const isDense = keys.length === length && (length === 0 || keys[length - 1] === String(length - 1))
+  for (let at = 0; at < keys.length; at++) {
+    const key = isDense ? at : (keys[at] as unknown as number)
+    try {
+      to[key] = copy(from[key], copying)
+    } catch (error) {
+      throw within(error, `[${key}]`)
+    }
+  }
+  return copying.freeze ? Object.freeze(to) as unknown[] : to
+}
+
+function copyMap(from: Map<unknown, unknown>, to: Map<unknown, unknown>, copying: Copying): Map<unknown, unknown> {
+  for (const [key, item] of entriesOf(from)) {
+    try {
+      to.set(copy(key, copying), copy(item, copying))
+    } catch (error) {
+      throw within(error, `.get(${typeof key === 'string' ? JSON.stringify(key) : typeof key})`)
     }
   }
   return to
 }
 
-function copyItems(from: unknown[], copying: Copying): unknown[] {
-  const to = new Array<unknown>(from.length)
-  for (let index = 0; index < from.length; index++) {
+function copySet(from: Set<unknown>, to: Set<unknown>, copying: Copying): Set<unknown> {
+  for (const [item] of entriesOf(from)) {
     try {
-      to[index] = copy(from[index], copying)
+      to.add(copy(item, copying))
     } catch (error) {
-      throw error instanceof NotCloneable ? error.within(`[${index}]`) : error
+      throw within(error, '.values()')
     }
   }
   return to
+}
+
+function entriesOf(of: Map<unknown, unknown> | Set<unknown>): Iterable<[unknown, unknown]> {
+  try {
+    return [...of.entries()]
+  } catch (cause) {
+    throw new NotCloneable(`its entries can’t be read (${(cause as Error).message})`, cause)
+  }
+}
+
+function within(error: unknown, step: string): unknown {
+  return error instanceof NotCloneable ? error.within(step) : error
+}
+
+/** What is no plain data: the browser copies it, save for what is never changed, and for views, which may share their bytes. */
+function copyOpaque(value: object, copying: Copying): object {
+  if (isOf(value, 'SharedArrayBuffer') || value instanceof WebAssembly.Module) throw new NotCloneable('it can be shared, and can’t be kept on disk')
+  if (isOf(value, 'Blob')) {
+    copying.sizeBytes += (value as Blob).size
+    return copying.remember(value, value)
+  }
+  if (ArrayBuffer.isView(value)) {
+    const { buffer, byteOffset } = value
+    const bytes = copy(buffer, copying) as ArrayBuffer
+    const length = value instanceof DataView ? value.byteLength : (value as Uint8Array).length
+    return copying.remember(value, new (viewOf(value))(bytes, byteOffset, length))
+  }
+  let made: object
+  try {
+    made = structuredClone(value)
+  } catch (cause) {
+    throw new NotCloneable(`structured clone refuses it (${Object.prototype.toString.call(value).slice(8, -1)})`, cause)
+  }
+  copying.sizeBytes += value instanceof ArrayBuffer ? value.byteLength : OPAQUE_BYTES
+  return copying.remember(value, made)
+}
+
+type View = new (buffer: ArrayBuffer, byteOffset: number, length: number) => ArrayBufferView
+
+/** The built-in class of a view: structured clone does not keep an app's own, nor Node's Buffer. */
+function viewOf(view: ArrayBufferView): View {
+  const name = view instanceof DataView ? 'DataView' : (view as unknown as Record<symbol, string>)[Symbol.toStringTag]
+  return (globalThis as unknown as Record<string, View>)[name as string] as View
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
 }
 
 /** Whether it is an object of a class of the app's, of which structured clone keeps the fields. */
@@ -111,17 +241,24 @@ function isInstance(value: object): boolean {
   return !Array.isArray(value) && Object.prototype.toString.call(value) === '[object Object]'
 }
 
-/** What is nested deeper than is sensible, or without end, is left to the browser. */
-function whole<T>(value: T): Snapshot<T> {
+function isOf(value: object, name: string): boolean {
+  const type = (globalThis as unknown as Record<string, (new () => object) | undefined>)[name]
+  return type !== undefined && value instanceof type
+}
+
+/** What is nested deeper than is sensible is left to the browser. */
+function whole<T>(value: T, freeze: boolean): Snapshot<T> {
   try {
-    return { value: structuredClone(value), sizeBytes: sizeOf(value, new Set()) }
+    const clone = structuredClone(value)
+    return { value: freeze ? frozen(clone) : clone, sizeBytes: sizeOf(value) }
   } catch (cause) {
-    throw new DriftlineError('not_cloneable', `The row can’t be stored: structured clone refuses a part of it. Nothing was written. ${(cause as Error).message}`, { path: '', cause })
+    throw new DriftlineError('not_cloneable', `The row can’t be stored: structured clone refuses a part of it (${(cause as Error).message}). Nothing was written; leave that part out.`, { path: '', cause })
   }
 }
 
-function sizeOf(value: unknown, seen: Set<object>): number {
+function sizeOf(value: unknown): number {
   let bytes = 0
+  const seen = new Set<object>()
   const waiting: unknown[] = [value]
   while (waiting.length > 0) {
     const next = waiting.pop()
@@ -129,8 +266,13 @@ function sizeOf(value: unknown, seen: Set<object>): number {
     else if (typeof next !== 'object' || next === null) bytes += PRIMITIVE_BYTES
     else if (!seen.has(next)) {
       seen.add(next)
-      bytes += opaqueBytes(next)
-      if (Array.isArray(next) || isInstance(next)) for (const [field, item] of Object.entries(next)) { bytes += field.length; waiting.push(item) }
+      if (Array.isArray(next) || isInstance(next)) {
+        bytes += PRIMITIVE_BYTES
+        for (const [field, item] of Object.entries(next)) { bytes += field.length; waiting.push(item) }
+      } else if (next instanceof Map || next instanceof Set) {
+        for (const [key, item] of next.entries()) waiting.push(key, item)
+      } else if (ArrayBuffer.isView(next)) waiting.push(next.buffer)
+      else bytes += next instanceof ArrayBuffer ? next.byteLength : isOf(next, 'Blob') ? (next as Blob).size : OPAQUE_BYTES
     }
   }
   return bytes
@@ -139,18 +281,6 @@ function sizeOf(value: unknown, seen: Set<object>): number {
 /** A text takes one byte a character, or two if it holds any beyond Latin-1. */
 function textBytes(text: string): number {
   return text.length > SHORT_TEXT && BEYOND_LATIN_1.test(text) ? text.length * 2 : text.length
-}
-
-function opaqueBytes(value: object): number {
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return value.byteLength
-  if (typeof Blob !== 'undefined' && value instanceof Blob) return value.size
-  if (value instanceof Map || value instanceof Set) {
-    let bytes = 0
-    const seen = new Set<object>([value])
-    for (const [key, item] of value.entries()) bytes += sizeOf(key, seen) + (value instanceof Map ? sizeOf(item, seen) : 0)
-    return bytes
-  }
-  return OPAQUE_BYTES
 }
 
 const TOO_DEEP = Symbol('too deep')

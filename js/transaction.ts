@@ -2,6 +2,7 @@
 import type { Core } from './core.ts'
 import { DriftlineError } from './errors.ts'
 import { guarded } from './readable.ts'
+import { frozen } from './snapshot.ts'
 import type { Attempt, PendingMutation, TransactionState } from './types.ts'
 import { Event, type WireAttempt, type WireErrorInfo, type WireMutation, type WireTransaction } from './wire.ts'
 
@@ -157,14 +158,14 @@ export class Transaction {
   }
 }
 
-/** A mutation as apps see it, with what it shares with its transaction. */
+/** A mutation as apps see it, with what it shares with its transaction. Its rows are frozen; its changes are a copy of their own. */
 export function pendingMutation<T>(mutation: WireMutation, view?: WireTransaction): PendingMutation<T> {
   const { changes, original, modified, metadata, ...rest } = mutation
   return {
     ...rest,
-    ...(original === undefined ? {} : { original: original as T }),
-    ...(modified === undefined ? {} : { modified: modified as T }),
-    changes: (changes ?? {}) as Partial<T>,
+    ...(original === undefined ? {} : { original: frozen(original as T) }),
+    ...(modified === undefined ? {} : { modified: frozen(modified as T) }),
+    changes: { ...(changes as object | undefined) } as Partial<T>,
     metadata: metadata ?? view?.metadata,
     createdAt: new Date(view?.createdAt ?? 0),
     updatedAt: new Date(view?.updatedAt ?? 0),

@@ -130,14 +130,14 @@ export class FakeBackend<T> {
     if (this.#echoes) this.#deliver({ upsert, delete: gone })
   }
 
-  /** A backend takes the fields that changed, and leaves the others as they are there. */
+  /** A backend takes a row as it is, and of an update the fields that changed: it leaves the others as they are there. */
   #written({ key: from, type, modified, changes }: PendingMutation<T>, key: string): T | undefined {
     if (type === 'delete') return undefined
-    const row = type === 'insert' ? { ...(modified ?? (changes as T)) } : { ...(this.#rows.get(key) as T), ...changes }
-    const fields = row as Record<string, unknown>
-    for (const field of Object.keys(fields)) if (fields[field] === undefined) delete fields[field]
+    if (type === 'insert' && key === from) return modified ?? (changes as T)
+    const fields: Record<string, unknown> = { ...(type === 'insert' ? modified : this.#rows.get(key)), ...changes }
+    for (const field of Object.keys(changes)) if (type === 'update' && fields[field] === undefined) delete fields[field]
     if (key !== from && fields['id'] === from) fields['id'] = key
-    return row
+    return fields as T
   }
 
   #deliver(update: SyncUpdate<T>): void {

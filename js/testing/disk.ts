@@ -1,5 +1,6 @@
 // What a database has on disk, in memory: one record a batch, checkpoints in segments, fences. As in IndexedDB,
 // values are structured clones, and a call is one transaction.
+import { thawed } from '../snapshot.ts'
 import type { GivenJournal, JournalRecord } from '../scope.ts'
 
 /** A disk that outlives the tabs that use it. */
@@ -14,11 +15,11 @@ export class MemoryDisk {
   #checkpoint = 0
 
   load(): Awaited<ReturnType<GivenJournal['load']>> {
-    return structuredClone({ checkpoint: this.#checkpoint, segments: [...this.#segments].sort(([a], [b]) => (a < b ? -1 : 1)), log: [...this.#log] })
+    return cloned({ checkpoint: this.#checkpoint, segments: [...this.#segments].sort(([a], [b]) => (a < b ? -1 : 1)), log: [...this.#log] })
   }
 
   readLog(after: number): Awaited<ReturnType<GivenJournal['readLog']>> {
-    return structuredClone({ checkpoint: this.#checkpoint, records: [...this.#log].filter(([number]) => number > after) })
+    return cloned({ checkpoint: this.#checkpoint, records: [...this.#log].filter(([number]) => number > after) })
   }
 
   append(record: JournalRecord, fences: [string, number][], mirror: [string, unknown][]): number {
@@ -64,7 +65,8 @@ export class MemoryDisk {
 
 function cloned<V>(value: V): V {
   try {
-    return structuredClone(value)
+    // Not structuredClone: Node's makes a Blob of a File.
+    return thawed(value)
   } catch (error) {
     throw { kind: 'notCloneable', message: (error as Error).message }
   }
