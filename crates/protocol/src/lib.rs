@@ -7,6 +7,7 @@
 //! * [`decode`]: how all of them are read, and what is said when that fails.
 //! * [`mizu`]: the push/pull dialect of mizu/sync v0.3, the reference server's own.
 //! * [`livestore`]: the event log of LiveStore's sync-cf.
+//! * [`s2`]: records of an S2 stream, read and appended directly or through a proxy; [`sse`] cuts its live reads.
 //! * [`files`]: the file service's headers, limits and error body.
 
 #![no_std]
@@ -20,6 +21,8 @@ pub mod files;
 mod json;
 pub mod livestore;
 pub mod mizu;
+pub mod s2;
+pub mod sse;
 
 #[cfg(test)]
 mod testing;

@@ -9,7 +9,13 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 pub struct Line {
     #[serde(default)]
+    pub conn: Option<String>,
+    #[serde(default)]
     pub dir: Option<String>,
+    #[serde(default)]
+    pub http: Option<String>,
+    #[serde(default)]
+    pub status: Option<u16>,
     #[serde(default)]
     pub raw: Option<String>,
     #[serde(default)]
@@ -18,12 +24,13 @@ pub struct Line {
     pub sse: Option<String>,
 }
 
-/// The lines of a transcript that hold a whole frame or body. Long ones were cut when they were recorded.
+/// The lines of a transcript that hold a whole frame or body, or none. Long ones were cut when they were recorded.
 pub fn transcript(file: &str) -> Vec<Line> {
     let path = std::format!("{}/../../tests/vectors/transcripts/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).expect("a transcript's line"));
-    lines.filter(|line| !line.text().is_empty() && !line.text().contains('…')).collect()
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let lines = lines.map(|line| serde_json::from_str::<Line>(line).expect("a transcript's line"));
+    lines.filter(|line| !line.text().contains('…')).collect()
 }
 
 impl Line {
