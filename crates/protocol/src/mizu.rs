@@ -1,6 +1,7 @@
 //! mizu/sync's wire as tagged v0.3.10 to v0.5.26: `POST <base>/_sync/push`, `/pull`, `/snapshot`.
 //!
 //! Requests refuse unknown fields, as that wire does (400); answers tolerate them, so that a newer server can say more.
+//! [`plan`] is the dialect before it, [`live`] the WebSocket on which both poke.
 //! The frames that these types are held to stand in `tests/vectors/mizu`, copied from transcripts of the real server.
 //!
 //! ```
@@ -23,6 +24,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+
+pub mod live;
+pub mod plan;
 
 /// Mutations in one push, at most.
 pub const MAX_PUSH_MUTATIONS: usize = 100;
