@@ -194,7 +194,7 @@ export class Core {
           at += 3
           break
         }
-        default: throw new DriftlineError('unexpected', 'The wasm module and its TypeScript face are of different versions. Build or install the app anew.')
+        default: throw new DriftlineError('unexpected', 'The wasm module and its TypeScript face are of different versions. What is stored is kept; build or install the app anew.')
       }
     }
     for (const id of seen) this.#events.transactionChanged(id)

@@ -32,8 +32,11 @@ export interface OpenOptions {
 /** Opens a database; the same instance for one name, until it is closed. */
 export async function openDriftline(options: OpenOptions): Promise<Driftline> {
   const { name, durability = 'relaxed', maxPending = MAX_PENDING, wasm, seed, scope } = options
-  if (typeof name !== 'string' || name === '') throw new DriftlineError('unexpected', 'openDriftline() needs a name for the database: { name: "app:user-42" }.')
-  if (seed !== undefined && seed.length !== SEED_BYTES) throw new DriftlineError('unexpected', `A seed has ${SEED_BYTES} bytes; this one has ${seed.length}.`)
+  if (typeof name !== 'string' || name === '') throw new DriftlineError('unexpected', 'openDriftline() needs a name for the database: { name: "app:user-42" }. Nothing was opened.')
+  if (seed !== undefined && seed.length !== SEED_BYTES) throw new DriftlineError('unexpected', `A seed has ${SEED_BYTES} bytes, and this one has ${seed.length}. Nothing was opened.`)
+  if (scope === undefined && typeof indexedDB === 'undefined') {
+    throw new DriftlineError('storage_unavailable', 'There is no IndexedDB here: this is a server, or no page at all. Nothing was opened; open the database in the browser, or in tests by driftline/testing.')
+  }
   const known = scope === undefined ? open.get(name) : undefined
   if (known !== undefined) return known
   const opening = (async () => {
@@ -207,7 +210,7 @@ export class Driftline extends EventTarget {
       get: (_, field) => {
         // What a body returns is looked at for being a promise.
         if (field === 'then' || typeof field === 'symbol') return undefined
-        throw new DriftlineError('unexpected', 'A write inside db.transaction() becomes part of that transaction: use what db.transaction() returns.')
+        throw new DriftlineError('unexpected', 'A write inside db.transaction() becomes part of that transaction. Nothing was written; use what db.transaction() returns.')
       },
     }) as Transaction
   }

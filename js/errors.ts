@@ -76,7 +76,7 @@ export class AuthRequiredError extends DriftlineError {
 /** Nothing was reached: no attempt is spent. The `fetch` that `persist` is handed throws it. */
 export class NetworkError extends DriftlineError {
   override readonly name = 'NetworkError'
-  constructor(message = 'The network could not be reached.', options: { cause?: unknown } = {}) {
+  constructor(message = 'The network could not be reached. What is written is kept, and sent when it can be.', options: { cause?: unknown } = {}) {
     super('network', message, { ...options, retryable: true })
   }
 }

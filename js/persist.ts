@@ -45,7 +45,7 @@ export class Sender<T> {
       const mutations = transaction.mutations as PendingMutation<T>[]
       const given = { changes: this.#changes(mutations), mutations, transaction, sync: this.#sync, signal: abort.signal }
       const late = new Promise<never>((_, reject) => {
-        timer = scope.setTimeout(() => reject(new DriftlineError('unexpected', `awaitSync did not resolve within ${limitMs} ms; the change itself was sent.`)), limitMs)
+        timer = scope.setTimeout(() => reject(new DriftlineError('unexpected', `awaitSync did not resolve within ${limitMs} ms. The change itself was sent, and stays; see to what awaitSync waits for.`)), limitMs)
       })
       await Promise.race([awaitSync?.(given), late])
       this.#core.call(() => client.awaitSyncAnswered(op, undefined))
@@ -70,7 +70,7 @@ export class Sender<T> {
 
   #function(name: string | undefined): MutationFn<T> {
     const found = name === undefined ? this.#config.mutationFn : this.#config.mutationFns?.[name]
-    if (found === undefined) throw new NonRetriableError(`The collection ${this.#config.sync.id} has no function to send this change with. Give it a mutationFn.`)
+    if (found === undefined) throw new NonRetriableError(`The collection ${this.#config.sync.id} has no function to send this change with, so it was taken back. Give the collection a mutationFn, and retry the transaction.`)
     return found
   }
 
@@ -89,7 +89,7 @@ export function fetchFor(signal: AbortSignal): typeof fetch {
     try {
       return await fetch(request)
     } catch (cause) {
-      if (cause instanceof TypeError) throw new NetworkError(`${new URL(request.url).origin} could not be reached.`, { cause })
+      if (cause instanceof TypeError) throw new NetworkError(`${new URL(request.url).origin} could not be reached. The change is kept, and sent when it can be.`, { cause })
       throw cause
     }
   }

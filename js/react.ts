@@ -39,7 +39,7 @@ export function DriftlineProvider({ db, children }: DriftlineProviderProps): Rea
 /** The provider's database. Throws `not_initialized` without a provider, and while that has no database. */
 export function useDriftline(): Driftline {
   const db = useDatabase('useDriftline')
-  if (db === null) throw new DriftlineError('not_initialized', 'useDriftline() was called while <DriftlineProvider> has no database. Open one with openDriftline() and hand it over as db.')
+  if (db === null) throw new DriftlineError('not_initialized', 'useDriftline() was called while <DriftlineProvider> has no database. Nothing was changed; open one with openDriftline() and hand it over as db.')
   return db
 }
 
@@ -80,7 +80,7 @@ export function useFile(id: string | undefined): FileResult {
   const db = useDatabase('useFile')
   const files = db?.fileStore
   if (db !== null && files === undefined) {
-    throw new DriftlineError('not_initialized', 'useFile() needs the file store: call db.files() before a component that uses it is drawn.')
+    throw new DriftlineError('not_initialized', 'useFile() needs the file store. Nothing was changed; call db.files() before a component that uses it is drawn.')
   }
   const view = useMemo(() => new FileView(files, id), [files, id])
   const facts = useSyncExternalStore(view.subscribe, view.facts, serverFacts)
@@ -120,7 +120,7 @@ function useDatabase(hook: string): Driftline | null {
 }
 
 function missingProvider(hook: string): DriftlineError {
-  return new DriftlineError('not_initialized', `${hook}() was called outside a <DriftlineProvider>. Put one around the app: <DriftlineProvider db={await openDriftline({ name })}>.`)
+  return new DriftlineError('not_initialized', `${hook}() was called outside a <DriftlineProvider>. Nothing was changed; put one around the app: <DriftlineProvider db={await openDriftline({ name })}>.`)
 }
 
 function serverToken(): number { return SERVER }

@@ -58,7 +58,7 @@ export class Remote {
 
   /** @internal */
   constructor(core: Core, backend: Backend) {
-    if (backend.kind !== 'mizu') throw new DriftlineError('unexpected', 'connect() takes a backend such as mizu() makes.')
+    if (backend.kind !== 'mizu') throw new DriftlineError('unexpected', 'connect() takes a backend such as mizu() makes. Nothing was connected.')
     const { url, scope, poke, headers, retry } = backend
     const spec = { id: `mizu ${url} ${scope}`, scope, poke, retry }
     this.number = core.call(() => core.client.connect(spec, url, headers))

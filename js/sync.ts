@@ -105,7 +105,7 @@ export class Synced<T> implements SyncInstance<T> {
       this.#checks.add(check)
       const { timeoutMs } = options
       if (timeoutMs !== undefined) {
-        timer = this.#scope.setTimeout(() => end(() => reject(new DriftlineError('unexpected', `What was waited for did not come within ${timeoutMs} ms.`))), timeoutMs)
+        timer = this.#scope.setTimeout(() => end(() => reject(new DriftlineError('unexpected', `What waitFor() waited for did not come within ${timeoutMs} ms. What sync has delivered is kept; look at its rows.`))), timeoutMs)
       }
       check()
     })

@@ -4,10 +4,11 @@ import { DriftlineError, init, openDriftline, type Collection, type CollectionCo
 import { FakeBackend, asUpdate, type Persisted } from './testing/backend.ts'
 import { Clock, turn } from './testing/clock.ts'
 import { MemoryDisk } from './testing/disk.ts'
+import { FaultSource, type CommitFault, type Faults } from './testing/faults.ts'
 import { SharedChannels, SharedLocks } from './testing/shared.ts'
 import { TabScope, type CrashPoint, type Surroundings } from './testing/tab.ts'
 
-export type { CrashPoint, Persisted }
+export type { CommitFault, CrashPoint, Faults, Persisted }
 
 /** A collection's config, save that everything in it may be left out, and what surrounds it. */
 export interface TestCollectionOptions<T> extends Omit<CollectionConfig<T>, 'sync' | 'mutationFn'> {
@@ -48,8 +49,14 @@ export interface SyncControl<T> {
   setNetworkDelay(ms: number): void
   /** The next change that reaches the backend is refused with this error, and the one after it if called twice. */
   failNextPersist(error?: unknown): void
+  /** The next write to the journal is refused: what the app wrote in it is taken back. In memory only. */
+  failNextCommit(why: CommitFault): void
   goOffline(): void
   goOnline(): void
+  /** From now on things go wrong at random, as often as this says, the same way for the same seed; instead of earlier faults. */
+  setFaults(faults: Faults): void
+  /** All faults end: the network is there and fast, tabs run, and time passes until nothing waits to be sent in any of them. */
+  heal(): Promise<void>
   /** Moves the clock: waits, retries and delays that end within this time do, in order, with all that follows from each. */
   advance(ms: number): Promise<void>
   /** Lets everything happen that needs no clock. A real disk takes its time: wait for a promise of the transaction there. */
@@ -81,6 +88,7 @@ class World<T> implements SyncControl<T> {
   readonly #options: TestCollectionOptions<T>
   readonly #name: string
   readonly #clock: Clock
+  readonly #faults = new FaultSource()
   readonly #backend: FakeBackend<T>
   readonly #around: Surroundings
   /** In the order in which they were opened; a reloaded one stays in its place. */
@@ -90,17 +98,17 @@ class World<T> implements SyncControl<T> {
   constructor(options: TestCollectionOptions<T>) {
     const { store = 'memory', startAt = START, initialData, sync, getKey = (row: T) => (row as { id: string }).id } = options
     if (store === 'indexeddb' && typeof indexedDB === 'undefined') {
-      throw new DriftlineError('storage_unavailable', 'There is no IndexedDB here. Run the test in a browser, or use the store "memory".')
+      throw new DriftlineError('storage_unavailable', 'There is no IndexedDB here. Nothing was opened; run the test in a browser, or use the store "memory".')
     }
     this.#options = options
     this.#name = options.name ?? `test-${++databases}-${store === 'memory' ? 0 : crypto.randomUUID()}`
     this.#clock = new Clock(startAt.getTime(), () => this.settle())
-    this.#backend = new FakeBackend<T>({ rows: initialData, clock: this.#clock, getKey, echoes: sync?.setup === undefined })
+    this.#backend = new FakeBackend<T>({ rows: initialData, clock: this.#clock, faults: this.#faults, getKey, echoes: sync?.setup === undefined })
     this.#around = {
       clock: this.#clock,
       locks: new SharedLocks(),
       channels: new SharedChannels(),
-      disk: store === 'memory' ? new MemoryDisk() : undefined,
+      disk: store === 'memory' ? new MemoryDisk(this.#faults) : undefined,
       network: this.#backend.network,
     }
   }
@@ -115,6 +123,14 @@ class World<T> implements SyncControl<T> {
   }
   setNetworkDelay(ms: number): void { this.#backend.network.delayMs = ms }
   failNextPersist(error: unknown = new Error('The fake backend refused this change.')): void { this.#backend.failNext(error) }
+  failNextCommit(why: CommitFault): void {
+    if (this.#around.disk === undefined) throw this.#inMemoryOnly('a write be refused')
+    this.#around.disk.failNext(why)
+  }
+  setFaults(faults: Faults): void {
+    if (this.#around.disk === undefined && faults.failCommit !== undefined) throw this.#inMemoryOnly('writes be refused')
+    this.#faults.set(faults)
+  }
   goOffline(): void { this.#goTo(false) }
   goOnline(): void { this.#goTo(true) }
   advance(ms: number): Promise<void> { return this.#clock.advance(ms) }
@@ -130,9 +146,7 @@ class World<T> implements SyncControl<T> {
   }
 
   crash(at: CrashPoint = 'now', tab?: TestTab<T>): Promise<void> {
-    if (this.#around.disk === undefined && (at === 'beforeCommit' || at === 'afterCommit')) {
-      throw new DriftlineError('unexpected', `A tab can't be made to crash at "${at}" on the real IndexedDB. Use the store "memory" for that.`)
-    }
+    if (this.#around.disk === undefined && (at === 'beforeCommit' || at === 'afterCommit')) throw this.#inMemoryOnly(`a tab crash at "${at}"`)
     return this.#find(tab).scope.crash(at)
   }
 
@@ -140,6 +154,22 @@ class World<T> implements SyncControl<T> {
     const old = this.#find(tab)
     old.scope.die()
     return this.open(this.#tabs.indexOf(old))
+  }
+
+  async heal(): Promise<void> {
+    this.#faults.set({})
+    this.#backend.network.delayMs = 0
+    for (const { scope } of this.#tabs) scope.thaw()
+    this.goOnline()
+    await this.settle()
+    const living = () => this.#tabs.filter(({ scope }) => !scope.isDead)
+    const waiting = () => living().flatMap(({ db }) => (db.status.value.oldestWaiting === undefined ? [] : [db.status.value.oldestWaiting]))
+    for (let second = 0; waiting().length > 0; second++) {
+      if (second > HEALING_MAX_S) {
+        throw new DriftlineError('unexpected', `After ${HEALING_MAX_S} seconds of the test’s clock a transaction still waits: ${waiting()[0]?.why} Everything is kept; see to what it waits for.`)
+      }
+      await this.advance(1_000)
+    }
   }
 
   secondTab(): Promise<TestTab<T>> { return this.open() }
@@ -184,8 +214,12 @@ class World<T> implements SyncControl<T> {
 
   #find(tab: TestTab<T> | undefined): Open<T> {
     const found = tab === undefined ? this.#tabs[0] : this.#tabs.find(open => open.db === tab.db)
-    if (found === undefined) throw new DriftlineError('not_found', 'This is none of the test’s tabs, or it has been reloaded: use what reload() gave.')
+    if (found === undefined) throw new DriftlineError('not_found', 'This is none of the test’s tabs, or it has been reloaded. Nothing was changed; use what reload() gave.')
     return found
+  }
+
+  #inMemoryOnly(what: string): DriftlineError {
+    return new DriftlineError('unexpected', `On the real IndexedDB a test can’t have ${what}. Nothing was changed; use the store "memory" for that.`)
   }
 
   #goTo(online: boolean): void {
@@ -218,3 +252,5 @@ const START = new Date(Date.UTC(2026, 0, 1))
 const SEED_BYTES = 32
 const SEEDS_APART = 1_000
 const DISK_ROUNDS = 5
+/** More than the longest wait between two tries. */
+const HEALING_MAX_S = 3_600

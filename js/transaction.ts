@@ -93,7 +93,7 @@ export class Transaction {
       case Event.Completed: this.#reach('completed'); break
       case Event.Failed:
       case Event.NotDurable: this.#fail(this.#core.error(info as WireErrorInfo, cause)); break
-      case Event.Discarded: this.#fail(new DriftlineError('discarded', `Transaction ${this.id} was discarded.`)); break
+      case Event.Discarded: this.#fail(discardedError(this.id)); break
       default:
     }
     if (this.#listeners.size > 0) this.#core.later(() => { for (const listener of [...this.#listeners]) guarded(() => listener(this)) })
@@ -109,7 +109,7 @@ export class Transaction {
 
   /** What is shown of a transaction that the journal does not have any more. */
   #gone(): WireTransaction {
-    const error = this.#failure ?? new DriftlineError('discarded', `Transaction ${this.id} was discarded.`)
+    const error = this.#failure ?? discardedError(this.id)
     const last = this.#view ?? { id: this.id, idempotencyKey: this.id, createdAt: 0, updatedAt: 0, mutations: [], attempts: [], currentAttempt: 0, durable: false }
     return { ...last, state: 'failed', error: { name: error.name, code: 'discarded', message: error.message } }
   }
@@ -171,6 +171,10 @@ export function pendingMutation<T>(mutation: WireMutation, view?: WireTransactio
     updatedAt: new Date(view?.updatedAt ?? 0),
     state: view?.state === 'persisting' ? 'persisting' : view?.state === 'completed' || view?.state === 'persisted_awaiting_sync' ? 'synced' : 'created',
   }
+}
+
+function discardedError(id: string): DriftlineError {
+  return new DriftlineError('discarded', `Transaction ${id} was discarded. Its changes were taken back; write them anew if they are wanted.`)
 }
 
 function withResolvers(): Deferred {

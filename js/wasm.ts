@@ -20,13 +20,13 @@ export async function init(wasm?: WasmSource): Promise<void> {
     loaded = true
   } catch (cause) {
     loading = undefined
-    throw new DriftlineError('not_initialized', 'Driftline’s wasm file could not be loaded. Serve it with the app, or hand it to init().', { cause })
+    throw new DriftlineError('not_initialized', 'Driftline’s wasm file could not be loaded, so nothing was opened; what was stored before is kept. Serve the file with the app, or hand it to init().', { cause })
   }
 }
 
 /** The module's class, once it is there. */
 export function client(): ClientClass {
-  if (!loaded) throw new DriftlineError('not_initialized', 'Driftline’s wasm module is not loaded: await init() or openDriftline() first.')
+  if (!loaded) throw new DriftlineError('not_initialized', 'Driftline’s wasm module is not loaded, so nothing was done: await init() or openDriftline() first.')
   return Client
 }
 

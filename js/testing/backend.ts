@@ -3,6 +3,7 @@ import {
   NetworkError, type AwaitSyncParams, type MutationFn, type PendingMutation, type PersistParams, type Rows, type SyncUpdate,
 } from '../index.ts'
 import type { Clock } from './clock.ts'
+import type { FaultSource } from './faults.ts'
 import type { TabScope } from './tab.ts'
 
 /** What the backend was sent, once for each time that it arrived. */
@@ -26,6 +27,7 @@ export class FakeBackend<T> {
   readonly network = { online: true, delayMs: 0 }
   readonly #rows: Map<string, T>
   readonly #clock: Clock
+  readonly #faults: FaultSource
   readonly #getKey: (row: T) => string
   /** Whether feeds hear by themselves what was persisted. */
   readonly #echoes: boolean
@@ -33,8 +35,9 @@ export class FakeBackend<T> {
   readonly #failures: unknown[] = []
   readonly #keys = new Set<string>()
 
-  constructor(o: { rows: Rows<T>; clock: Clock; getKey: (row: T) => string; echoes: boolean }) {
+  constructor(o: { rows: Rows<T>; clock: Clock; faults: FaultSource; getKey: (row: T) => string; echoes: boolean }) {
     this.#clock = o.clock
+    this.#faults = o.faults
     this.#getKey = o.getKey
     this.#echoes = o.echoes
     this.#rows = this.#keyed(o.rows)
@@ -94,17 +97,21 @@ export class FakeBackend<T> {
   async #persist(tab: TabScope, mutationFn: MutationFn<T> | undefined, given: PersistParams<T>): Promise<void | { rekey?: Record<string, string> }> {
     await this.#trip(tab)
     if (this.#failures.length > 0) throw this.#failures.shift()
+    if (this.#faults.strikes('loseRequest')) throw offline()
+    if (this.#faults.strikes('refuse')) throw new Error('The fake backend failed, as its faults say.')
     const answer = await mutationFn?.persist({
       ...given,
       fetch: async (input, init) => {
-        if (!this.network.online) throw new NetworkError('The test’s network is offline.')
+        if (!this.network.online) throw offline()
         return given.fetch(input, init)
       },
     })
     // Whoever is gone by now has sent nothing.
     if (tab.isDead) return
     this.#take(given, answer?.rekey ?? {})
+    if (this.#faults.strikes('repeatRequest')) this.#take(given, answer?.rekey ?? {})
     tab.diesAt('afterPersist')
+    if (this.#faults.strikes('loseAnswer')) throw offline()
     return answer
   }
 
@@ -142,8 +149,9 @@ export class FakeBackend<T> {
 
   #deliver(update: SyncUpdate<T>): void {
     for (const feed of this.#feeds) {
+      const lost = this.#faults.strikes('loseUpdate')
       const arrive = () => {
-        if (this.network.online) feed.tab.run(() => feed.onUpdate(update))
+        if (this.network.online && !lost) feed.tab.run(() => feed.onUpdate(update))
         else feed.missed = true
       }
       if (this.network.delayMs > 0) this.#clock.set(arrive, this.network.delayMs)
@@ -159,9 +167,8 @@ export class FakeBackend<T> {
   }
 
   async #trip(tab: TabScope): Promise<void> {
-    const offline = () => new NetworkError('The test’s network is offline.')
     if (!this.network.online) throw offline()
-    await this.#clock.wait(this.network.delayMs)
+    await this.#clock.wait(this.network.delayMs + this.#faults.delayMs())
     if (!this.network.online) throw offline()
     // A frozen tab's request goes out once it thaws.
     await new Promise<void>(resolve => tab.run(resolve))
@@ -171,6 +178,10 @@ export class FakeBackend<T> {
     if (Symbol.iterator in rows) return new Map([...(rows as Iterable<T>)].map(row => [this.#getKey(row), row]))
     return new Map(Object.entries(rows))
   }
+}
+
+function offline(): NetworkError {
+  return new NetworkError('The test’s network could not be reached. The change is kept and sent when it can be.')
 }
 
 /** What a test's `emitUpdate` was given, as an update: rows alone are added to what is there. */

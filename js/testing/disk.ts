@@ -1,6 +1,7 @@
 // What a database has on disk, in memory: one record a batch, checkpoints in segments, fences. As in IndexedDB,
 // values are structured clones, and a call is one transaction.
 import { thawed } from '../snapshot.ts'
+import type { CommitFault, FaultSource } from './faults.ts'
 import type { GivenJournal, JournalRecord } from '../scope.ts'
 
 /** A disk that outlives the tabs that use it. */
@@ -13,6 +14,17 @@ export class MemoryDisk {
   /** A number that was given out is never given out again. */
   #last = 0
   #checkpoint = 0
+  readonly #faults: FaultSource
+  readonly #refusals: CommitFault[] = []
+
+  constructor(faults: FaultSource) {
+    this.#faults = faults
+  }
+
+  /** The next record is refused. */
+  failNext(why: CommitFault): void {
+    this.#refusals.push(why)
+  }
 
   load(): Awaited<ReturnType<GivenJournal['load']>> {
     return cloned({ checkpoint: this.#checkpoint, segments: [...this.#segments].sort(([a], [b]) => (a < b ? -1 : 1)), log: [...this.#log] })
@@ -24,6 +36,8 @@ export class MemoryDisk {
 
   append(record: JournalRecord, fences: [string, number][], mirror: [string, unknown][]): number {
     for (const [lease, epoch] of fences) if (this.epoch(lease) !== epoch) throw { kind: 'fenced', lease }
+    const refusal = this.#refusals.shift() ?? (this.#faults.strikes('failCommit') ? 'unavailable' : undefined)
+    if (refusal !== undefined) throw refusal === 'quota' ? { kind: 'quota', usage: QUOTA_BYTES, quota: QUOTA_BYTES } : { kind: 'unavailable', message: 'the test’s disk refuses this write' }
     const stored = cloned({ record, mirror })
     this.#log.set(++this.#last, stored.record)
     for (const [key, row] of stored.mirror) {
@@ -62,6 +76,9 @@ export class MemoryDisk {
     this.#checkpoint = this.#last
   }
 }
+
+/** What a disk says that it has when it is full. */
+const QUOTA_BYTES = 1_000_000_000
 
 function cloned<V>(value: V): V {
   try {

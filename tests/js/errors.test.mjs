@@ -33,5 +33,6 @@ test('without a DOM the package imports, and what needs one says so by a rejecti
   assert.equal(mizu({ url: 'https://sync.example/base/', scope: 's' }).url, 'https://sync.example/base')
   await assert.rejects(openDriftline({ name: '' }), { code: 'unexpected' })
   await assert.rejects(openDriftline({ name: 'a', seed: new Uint8Array(3) }), { code: 'unexpected' })
-  await assert.rejects(openDriftline({ name: 'a', wasm: new Uint8Array([1, 2, 3]) }), { code: 'not_initialized' })
+  await assert.rejects(openDriftline({ name: 'a' }), { code: 'storage_unavailable' })
+  await assert.rejects(init(new Uint8Array([1, 2, 3])), { code: 'not_initialized' })
 })

@@ -318,7 +318,7 @@ pub async fn delete_database(name: String) -> Result<(), JsValue> {
 
 fn transaction_id(id: &str) -> Result<TxId, JsValue> {
     TxId::parse(id).ok_or_else(|| {
-        let message = format!("There is no transaction \"{id}\". An id is the text of a transaction's `id`.");
+        let message = format!("There is no transaction \"{id}\". Nothing was changed; an id is the text of a transaction's `id`.");
         error_to_js(&Error::new(driftline_core::Code::NotFound, message))
     })
 }

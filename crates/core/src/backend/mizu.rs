@@ -118,7 +118,9 @@ impl Mizu {
                         name: "InvalidPushError".into(),
                         ..ErrorInfo::of(
                             Code::InvalidPush,
-                            format!("the server refused the change: {text}. It was taken back"),
+                            format!(
+                                "the server refused the change: {text}. It was taken back; write it otherwise, or retry it once the server takes it"
+                            ),
                         )
                     };
                     Ok(PushOutcome::Refused(Failure { kind, error }))
@@ -267,7 +269,9 @@ fn with_id<V: Value>(key: &str, value: &V, keep: bool) -> Result<String, ErrorIn
     let refuse = |reason: String| {
         ErrorInfo::of(
             Code::InvalidPush,
-            format!("the row {key} can't be sent as JSON: {reason}. The change was taken back"),
+            format!(
+                "the row {key} can't be sent as JSON: {reason}. The change was taken back; store what JSON can hold"
+            ),
         )
     };
     let text = value.to_json().map_err(refuse)?;
@@ -359,16 +363,33 @@ fn read<'a, T: Deserialize<'a>>(response: &'a HttpResponse, code: Code) -> Resul
         _ => FailureKind::Permanent,
     };
     let code = if response.status == 401 { Code::AuthRequired } else { code };
-    let error =
-        ErrorInfo::of(code, format!("the backend answered {} {text}", response.status).trim_end().to_owned());
+    let error = ErrorInfo::of(code, answered(response.status, text, kind));
     Err(WireFailure { kind, error, cursor_too_old })
+}
+
+/// What an answer with an error status means to a person.
+fn answered(status: u16, text: &str, kind: FailureKind) -> String {
+    let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
+    let advice = match kind {
+        FailureKind::AuthRequired => "what waits is kept; sign in, then call resume()",
+        FailureKind::Permanent => {
+            "what it refused is taken back, all else is kept; look at the transaction's error"
+        }
+        _ => "what waits is kept and sent again",
+    };
+    format!("the backend answered {status}{said}; {advice}")
 }
 
 /// An answer of status 200 that is not what the wire says: the server may have acted, and asking again may help.
 fn malformed(code: Code, reason: String) -> WireFailure {
     WireFailure {
         kind: FailureKind::Temporary { after_ms: None, counts_attempt: true },
-        error: ErrorInfo::of(code, format!("the backend's answer is not what this wire sends: {reason}")),
+        error: ErrorInfo::of(
+            code,
+            format!(
+                "the backend's answer is not what this wire sends: {reason}. What waits is kept, and it is asked again; check that client and server speak one version"
+            ),
+        ),
         cursor_too_old: false,
     }
 }

@@ -132,7 +132,7 @@ impl<V: Value> Engine<V> {
                 limit,
                 limit + 1,
                 format!(
-                    "{limit} transactions wait to be sent, which is the most this database takes; what is queued is kept. Wait for the queue to drain, discard some, or raise maxPending"
+                    "the queue is full: {limit} transactions wait to be sent, which is the most this database takes. They are kept, and nothing was written. Wait for the queue to drain, discard some, or raise maxPending"
                 ),
             ));
         }
