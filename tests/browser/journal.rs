@@ -1,6 +1,11 @@
 //! The journal in IndexedDB: the conformance suite, and what only a real browser has.
 
-use driftline_core::{Checkpoint, Commit, CommitError, Loaded, LogRead, MirrorPut, Record};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use driftline_core::{Checkpoint, Commit, CommitError, Fence, Loaded, LogRead, MirrorPut, Record};
 use driftline_testkit::{
     for_each_journal_check,
     journal::{JournalHarness, JournalStore, suite},
@@ -10,7 +15,7 @@ use driftline_web::{
     schema,
     value::Row,
 };
-use indexed_db_futures::{Build, query_source::QuerySource};
+use indexed_db_futures::{Build, database::Database, query_source::QuerySource};
 use js_sys::{Array, Function, Map, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -262,7 +267,7 @@ async fn a_database_that_was_deleted_and_made_anew_is_recognised() {
 async fn a_newer_version_of_the_schema_is_let_through_and_ends_writing_here() {
     let journal = Journal::new("newer", false);
     journal.append(&commit(&["first".into()])).await.expect("it is written");
-    let newer = indexed_db_futures::database::Database::open(schema::database_name("newer"))
+    let newer = Database::open(schema::database_name("newer"))
         .with_version(schema::VERSION + 1)
         .with_on_upgrade_needed(|_, _| Ok(()))
         .build()
@@ -272,6 +277,62 @@ async fn a_newer_version_of_the_schema_is_let_through_and_ends_writing_here() {
     newer.close();
     let refused = journal.append(&commit(&["second".into()])).await;
     assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");
+}
+
+#[wasm_bindgen_test]
+async fn a_database_of_the_first_schema_is_taken_over_with_its_epochs() {
+    let first = Database::open(schema::database_name("first schema"))
+        .with_version(1_u32)
+        .with_on_upgrade_needed(|_, database| {
+            database.create_object_store(schema::LOG).with_auto_increment(true).build()?;
+            for name in [schema::SEGMENTS, schema::FILES, schema::TRANSFERS] {
+                database.create_object_store(name).build()?;
+            }
+            let meta = database.create_object_store(schema::META).build()?;
+            drop(meta.put(0.5).with_key(schema::META_IDENTITY).build()?);
+            drop(meta.put(3.0).with_key(schema::meta_lease("c/todos")).build()?);
+            Ok(())
+        })
+        .build()
+        .expect("a request")
+        .await
+        .expect("the database opens");
+    first.close();
+    let journal = Journal::new("first schema", false);
+    assert_eq!(journal.append(&under(3, "a")).await, Ok(1));
+    assert_eq!(journal.raise_epoch("c/todos").await, Ok(4));
+    assert_eq!(journal.append(&under(3, "b")).await, Err(CommitError::Fenced("c/todos".into())));
+    assert_eq!(journal.append(&under(4, "c")).await, Ok(2), "what was refused took no number");
+}
+
+#[wasm_bindgen_test]
+async fn an_append_and_a_look_at_the_log_are_committed_in_the_turn_in_which_they_are_asked_for() {
+    let journal = Journal::new("in one go", false);
+    journal.raise_epoch("c/todos").await.expect("it is raised");
+    // A page that stops between two of its turns would keep a transaction open that still waits for it.
+    let heal = patch(
+        "const make = IDBDatabase.prototype.transaction, commit = IDBTransaction.prototype.commit
+         globalThis.left = 0
+         IDBDatabase.prototype.transaction = function (...given) { globalThis.left++; return make.apply(this, given) }
+         IDBTransaction.prototype.commit = function () { globalThis.left--; return commit.call(this) }
+         return () => { IDBDatabase.prototype.transaction = make; IDBTransaction.prototype.commit = commit }",
+    );
+    let left = || js_sys::eval("left").expect("a count").as_f64();
+    let (commit, epochs) = (under(1, "a"), ["c/todos".to_owned()]);
+    let mut calls: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = vec![
+        Box::pin(async { drop(journal.append(&commit).await) }),
+        Box::pin(async { drop(journal.read_log(0).await) }),
+        Box::pin(async { drop(journal.epochs(&epochs).await) }),
+    ];
+    for call in &mut calls {
+        assert!(poll_once(call).is_pending());
+        assert_eq!(left(), Some(0.0), "none is left open");
+    }
+    for call in calls {
+        call.await;
+    }
+    heal();
+    assert_eq!(journal.load().await.expect("it loads").log.len(), 1);
 }
 
 #[wasm_bindgen_test]
@@ -285,6 +346,15 @@ async fn a_closed_journal_says_so() {
 fn commit(values: &[JsValue]) -> Commit<Row> {
     let record = Record { bytes: vec![1, 2, 3], values: values.iter().cloned().map(Row).collect() };
     Commit { record, fences: Vec::new(), mirror: Vec::new() }
+}
+
+/// A commit of the tab that leads `c/todos` under this epoch.
+fn under(epoch: u64, value: &str) -> Commit<Row> {
+    Commit { fences: vec![Fence { lease: "c/todos".into(), epoch }], ..commit(&[value.into()]) }
+}
+
+fn poll_once(future: &mut Pin<Box<dyn Future<Output = ()> + '_>>) -> Poll<()> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 fn field(row: &JsValue, name: &str) -> JsValue {

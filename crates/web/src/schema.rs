@@ -2,14 +2,14 @@
 //! (the page, the worker, the service worker) opens it through here, so that whoever comes first makes it.
 
 use indexed_db_futures::{
-    Build, OpenDbResult,
+    Build, KeyPath, OpenDbResult,
     database::{Database, VersionChangeEvent},
     transaction::{TransactionDurability, TransactionOptions},
 };
 use wasm_bindgen::JsValue;
 
 /// The version of the schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The log: one record a batch, `{ bytes, values, stamp }`, under numbers that only grow.
 pub const LOG: &str = "log";
@@ -19,6 +19,9 @@ pub const SEGMENTS: &str = "segments";
 pub const META: &str = "meta";
 /// Visible file records, under their ids: a mirror for the service worker.
 pub const FILES: &str = "files";
+/// One entry a lease: its name, under its epoch and name. The index over the names is unique, so that a writer
+/// can ask for an epoch without waiting for an answer: see [`crate::journal`].
+pub const FENCES: &str = "fences";
 /// What the worker knows of each blob's transfers, under its SHA-256.
 pub const TRANSFERS: &str = "transfers";
 
@@ -41,6 +44,12 @@ pub fn database_name(name: &str) -> String {
 #[must_use]
 pub fn meta_lease(lease: &str) -> String {
     format!("lease:{lease}")
+}
+
+/// The key in [`FENCES`] of a lease under an epoch.
+#[must_use]
+pub fn fence_key(lease: &str, epoch: u64) -> String {
+    format!("{epoch} {lease}")
 }
 
 /// Opens the database behind a Driftline database, and makes its stores if it is new.
@@ -74,6 +83,10 @@ fn upgrade(event: VersionChangeEvent, database: Database) -> indexed_db_futures:
         database.create_object_store(TRANSFERS).build()?;
         // The request goes out at `build`; it belongs to the upgrade's own transaction.
         drop(meta.put(JsValue::from_f64(js_sys::Math::random())).with_key(META_IDENTITY).build()?);
+    }
+    if event.old_version() < 2.0 {
+        let fences = database.create_object_store(FENCES).build()?;
+        fences.create_index("lease", KeyPath::One("")).with_unique(true).build()?;
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub(crate) enum Failed {
     NotCloneable(String),
     /// The lease was taken over.
     Fenced(LeaseName),
+    /// An entry is there already: of the leases that the transaction asked for, one was taken over.
+    Taken,
     /// Nothing that another try would change.
     Unavailable(String),
 }
@@ -37,12 +39,14 @@ impl Failed {
             Self::NotCloneable(text) => CommitError::NotCloneable(text),
             Self::Fenced(lease) => CommitError::Fenced(lease),
             Self::Connection(text) | Self::Unavailable(text) => CommitError::Unavailable(text),
+            Self::Taken => CommitError::Unavailable("An entry is there already.".to_owned()),
         }
     }
 
     fn of_exception(name: &str, message: String) -> Self {
         match name {
             "QuotaExceededError" => Self::Quota,
+            "ConstraintError" => Self::Taken,
             "DataCloneError" => Self::NotCloneable(message),
             // A closed connection, one that broke, and what WebKit calls the loss of its database process.
             "InvalidStateError"

@@ -1,5 +1,12 @@
 //! The journal in IndexedDB: one record a batch, checkpoints in segments, fences checked in the
 //! transaction that they guard. A result counts only once its transaction has completed.
+//!
+//! A transaction that waits for the page stands in every other tab's way, and a page may stop at any moment:
+//! frozen, suspended, busy. So what every tab does all the time, appending and reading on, is asked for in one
+//! go and committed in the same breath; the browser ends it without the page. A fence is part of that: each
+//! lease has one entry, and the index over their names is unique. Removing the entry of one's own epoch and
+//! adding it again changes nothing while the epoch stands, and fails with the whole transaction when the entry
+//! is of another epoch.
 
 pub(crate) mod connection;
 pub(crate) mod failure;
@@ -7,7 +14,9 @@ pub(crate) mod given;
 mod records;
 mod store;
 
-use driftline_core::{Checkpoint, Commit, CommitError, Loaded, LogRead};
+use std::{cell::RefCell, collections::BTreeSet};
+
+use driftline_core::{Checkpoint, Commit, CommitError, Fence, LeaseName, Loaded, LogRead, Record};
 use indexed_db_futures::{
     Build, KeyRange,
     database::Database,
@@ -18,12 +27,12 @@ use indexed_db_futures::{
 use wasm_bindgen::JsValue;
 
 use crate::{
-    schema::{self, FILES, LOG, META, META_CHECKPOINT, SEGMENTS},
+    schema::{self, FENCES, FILES, LOG, META, META_CHECKPOINT, SEGMENTS},
     value::Row,
 };
 use connection::Connection;
 use failure::{Failed, finish};
-use records::{number, read_records, record_to_js, stamp_of};
+use records::{BATCH_RECORDS, ask_batch, number, read_records, record_to_js, stamp_of};
 
 pub use store::Store;
 
@@ -34,6 +43,8 @@ pub struct Journal {
     strict: bool,
     /// Marks the records that this tab writes, so that one whose answer was lost is recognised.
     stamp: String,
+    /// Leases that are known to have been raised once: their entries are never without an epoch again.
+    raised: RefCell<BTreeSet<LeaseName>>,
 }
 
 impl Journal {
@@ -43,7 +54,7 @@ impl Journal {
     pub fn new(name: &str, strict: bool) -> Self {
         let stamp =
             format!("{:x}-{:x}", js_sys::Date::now() as u64, (js_sys::Math::random() * 2f64.powi(52)) as u64);
-        Self { connection: Connection::new(name), strict, stamp }
+        Self { connection: Connection::new(name), strict, stamp, raised: RefCell::default() }
     }
 
     /// Reads checkpoint and log, all in one transaction.
@@ -55,8 +66,8 @@ impl Journal {
             .run(async |database, _| {
                 let transaction = database.transaction([META, SEGMENTS, LOG].as_slice()).build()?;
                 let checkpoint = checkpoint_of(&transaction).await?;
-                let segments = read_records(&transaction.object_store(SEGMENTS)?, None).await?;
-                let log = read_records(&transaction.object_store(LOG)?, Some(checkpoint)).await?;
+                let segments = read_records(&transaction.object_store(SEGMENTS)?).await?;
+                let log = read_records(&transaction.object_store(LOG)?).await?;
                 finish(transaction).await?;
                 let segments = segments
                     .into_iter()
@@ -74,18 +85,34 @@ impl Journal {
     /// # Errors
     /// [`CommitError::Unavailable`]: the database can't be opened or read.
     pub async fn read_log(&self, after: u64) -> Result<LogRead<Row>, CommitError> {
+        let mut all = LogRead { checkpoint: 0, records: Vec::new() };
+        loop {
+            let after = all.records.last().map_or(after, |(key, _)| *key);
+            let (checkpoint, mut records) = self.read_batch(after).await?;
+            let is_last = records.len() < BATCH_RECORDS as usize;
+            all.checkpoint = checkpoint;
+            all.records.append(&mut records);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn read_batch(&self, after: u64) -> Result<(u64, Vec<(u64, Record<Row>)>), CommitError> {
         self.connection
             .run(async |database, _| {
                 let transaction = database.transaction([META, LOG].as_slice()).build()?;
-                let checkpoint = checkpoint_of(&transaction).await?;
-                let records = read_records(&transaction.object_store(LOG)?, Some(after)).await?;
+                let checkpoint = transaction.object_store(META)?.get::<f64, _, _>(META_CHECKPOINT).build()?;
+                let records =
+                    ask_batch(&transaction.object_store(LOG)?, Some(JsValue::from_f64(after as f64)))?;
                 finish(transaction).await?;
+                let checkpoint = checkpoint.await?.unwrap_or_default() as u64;
                 let records: Vec<_> =
-                    records.into_iter().map(|(key, record)| (number(&key), record)).collect();
+                    records.await?.into_iter().map(|(key, record)| (number(&key), record)).collect();
                 if let Some((key, _)) = records.last() {
                     self.connection.saw(*key);
                 }
-                Ok(LogRead { checkpoint, records })
+                Ok((checkpoint, records))
             })
             .await
     }
@@ -95,18 +122,24 @@ impl Journal {
     /// # Errors
     /// Nothing of it was kept: [`CommitError::Fenced`], `Quota`, `NotCloneable` or `Unavailable`.
     pub async fn append(&self, commit: &Commit<Row>) -> Result<u64, CommitError> {
+        self.check_raised(&commit.fences).await?;
         let stamp = format!("{}-{}", self.stamp, self.connection.next_number());
         // Taken before the first try: where the answer to it was lost, the record can only be after this.
         let seen = self.connection.seen();
-        let mut stores = vec![LOG, META];
-        if !commit.mirror.is_empty() {
-            stores.push(FILES);
-        }
         let key = self
             .connection
             .run(async |database, repeated| {
+                let mut stores = vec![LOG];
+                if repeated {
+                    stores.push(META);
+                }
+                if !commit.fences.is_empty() {
+                    stores.push(FENCES);
+                }
+                if !commit.mirror.is_empty() {
+                    stores.push(FILES);
+                }
                 let transaction = self.write(database, &stores)?;
-                let meta = transaction.object_store(META)?;
                 let log = transaction.object_store(LOG)?;
                 if repeated {
                     // The first try may have been committed before its connection broke.
@@ -118,15 +151,10 @@ impl Journal {
                         return Ok(key);
                     }
                 }
-                let epochs = commit
-                    .fences
-                    .iter()
-                    .map(|fence| meta.get::<f64, _, _>(schema::meta_lease(&fence.lease)).build())
-                    .collect::<Result<Vec<_>, _>>()?;
-                for (fence, epoch) in commit.fences.iter().zip(epochs) {
-                    if epoch.await?.unwrap_or_default() as u64 != fence.epoch {
-                        // Dropping the transaction aborts it.
-                        return Err(Failed::Fenced(fence.lease.clone()));
+                if !commit.fences.is_empty() {
+                    let fences = transaction.object_store(FENCES)?;
+                    for Fence { lease, epoch } in &commit.fences {
+                        replace_fence(&fences, lease, *epoch, *epoch)?;
                     }
                 }
                 let added =
@@ -140,13 +168,37 @@ impl Journal {
                         }
                     }
                 }
-                let key = added.await?;
-                finish(transaction).await?;
-                Ok(key as u64)
+                match finish(transaction).await {
+                    // Answered before its transaction completed: this does not wait.
+                    Ok(()) => Ok(added.await? as u64),
+                    Err(Failed::Taken) => Err(Failed::Fenced(self.taken(&commit.fences).await)),
+                    Err(failed) => Err(failed),
+                }
             })
             .await?;
         self.connection.saw(key);
         Ok(key)
+    }
+
+    /// A fence whose lease has no entry at all would hold; so what this tab has not raised itself is looked at once.
+    async fn check_raised(&self, fences: &[Fence]) -> Result<(), CommitError> {
+        for fence in fences {
+            if !self.raised.borrow().contains(&fence.lease) {
+                if self.epochs(core::slice::from_ref(&fence.lease)).await? != [fence.epoch] {
+                    return Err(CommitError::Fenced(fence.lease.clone()));
+                }
+                self.raised.borrow_mut().insert(fence.lease.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the leases of a refused transaction was taken over.
+    async fn taken(&self, fences: &[Fence]) -> LeaseName {
+        let names: Vec<_> = fences.iter().map(|fence| fence.lease.clone()).collect();
+        let found = self.epochs(&names).await.unwrap_or_default();
+        let taken = fences.iter().zip(found).find(|(fence, found)| fence.epoch != *found);
+        taken.map_or_else(|| names[0].clone(), |(fence, _)| fence.lease.clone())
     }
 
     /// Replaces the head of the log by segments; `false` if log or checkpoint had moved on meanwhile.
@@ -190,24 +242,35 @@ impl Journal {
     /// # Errors
     /// [`CommitError::Quota`] or `Unavailable`; the epoch may have risen all the same, which is harmless.
     pub async fn raise_epoch(&self, lease: &str) -> Result<u64, CommitError> {
-        self.connection
-            .run(async |database, _| {
-                let transaction = self.write(database, &[META])?;
-                let meta = transaction.object_store(META)?;
-                let name = schema::meta_lease(lease);
-                let epoch = meta.get::<f64, _, _>(name.as_str()).build()?.await?.unwrap_or_default() + 1.0;
-                drop(meta.put(epoch).with_key(name).build()?);
-                finish(transaction).await?;
-                Ok(epoch as u64)
-            })
-            .await
+        loop {
+            let epoch = self.epochs(&[lease.to_owned()]).await?.first().copied().unwrap_or_default();
+            let raised = self
+                .connection
+                .run(async |database, _| {
+                    let transaction = self.write(database, &[META, FENCES])?;
+                    replace_fence(&transaction.object_store(FENCES)?, lease, epoch, epoch + 1)?;
+                    let meta = transaction.object_store(META)?;
+                    drop(meta.put((epoch + 1) as f64).with_key(schema::meta_lease(lease)).build()?);
+                    match finish(transaction).await {
+                        Ok(()) => Ok(true),
+                        // Another tab has raised it since it was read.
+                        Err(Failed::Taken) => Ok(false),
+                        Err(failed) => Err(failed),
+                    }
+                })
+                .await?;
+            if raised {
+                self.raised.borrow_mut().insert(lease.to_owned());
+                return Ok(epoch + 1);
+            }
+        }
     }
 
     /// The present epochs of leases, in their order; zero for one that was never raised.
     ///
     /// # Errors
     /// [`CommitError::Unavailable`]: the database can't be read.
-    pub async fn epochs(&self, leases: &[String]) -> Result<Vec<u64>, CommitError> {
+    pub async fn epochs(&self, leases: &[LeaseName]) -> Result<Vec<u64>, CommitError> {
         if leases.is_empty() {
             // Firefox never tells the end of a transaction without a request.
             return Ok(Vec::new());
@@ -216,12 +279,14 @@ impl Journal {
             .run(async |database, _| {
                 let transaction = database.transaction(META).with_mode(TransactionMode::Readonly).build()?;
                 let meta = transaction.object_store(META)?;
+                let asked = leases
+                    .iter()
+                    .map(|lease| meta.get::<f64, _, _>(schema::meta_lease(lease)).build())
+                    .collect::<Result<Vec<_>, _>>()?;
+                finish(transaction).await?;
                 let mut epochs = Vec::with_capacity(leases.len());
-                for lease in leases {
-                    epochs.push(
-                        meta.get::<f64, _, _>(schema::meta_lease(lease)).build()?.await?.unwrap_or_default()
-                            as u64,
-                    );
+                for epoch in asked {
+                    epochs.push(epoch.await?.unwrap_or_default() as u64);
                 }
                 Ok(epochs)
             })
@@ -268,6 +333,14 @@ pub async fn delete(name: &str) -> Result<(), CommitError> {
         Ok(()) => Ok(()),
         Err(failed) => Err(failed.into_commit_error().await),
     }
+}
+
+/// Puts a lease's entry under an epoch in the place of the one that it had. Where the entry there is of a third
+/// epoch, the transaction fails with [`Failed::Taken`].
+fn replace_fence(fences: &ObjectStore<'_>, lease: &str, from: u64, to: u64) -> Result<(), Failed> {
+    drop(fences.delete(schema::fence_key(lease, from)).build()?);
+    drop(fences.add(lease).with_key(schema::fence_key(lease, to)).build()?);
+    Ok(())
 }
 
 /// The log number that the segments cover; zero without a checkpoint.

@@ -9,7 +9,10 @@ use super::failure::Failed;
 use crate::value::Row;
 
 /// How many records are read at once: enough to be fast, few enough to bound what is held twice.
-const BATCH_RECORDS: u32 = 512;
+pub(super) const BATCH_RECORDS: u32 = 512;
+
+/// Records with their keys.
+pub(super) type Keyed = Vec<(JsValue, Record<Row>)>;
 
 /// A record in the form that is stored.
 pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&str>) -> JsValue {
@@ -23,46 +26,41 @@ pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&str>) -> JsValue
     stored.into()
 }
 
-/// All records of a store with their keys, in order; with `after`, those whose numbers are larger.
-pub(super) async fn read_records(
-    store: &ObjectStore<'_>,
-    after: Option<u64>,
-) -> Result<Vec<(JsValue, Record<Row>)>, Failed> {
-    let mut records = Vec::new();
-    let mut last = after.map(|after| JsValue::from_f64(after as f64));
+/// All records of a store with their keys, in order.
+pub(super) async fn read_records(store: &ObjectStore<'_>) -> Result<Keyed, Failed> {
+    let mut records = Keyed::new();
     loop {
-        let (keys, values) = match last.take() {
-            Some(last) => {
-                let range = KeyRange::LowerBound(last, true);
-                (
-                    store
-                        .get_all_keys::<JsValue>()
-                        .with_query::<JsValue, _>(range.clone())
-                        .with_limit(BATCH_RECORDS)
-                        .build()?,
-                    store
-                        .get_all::<JsValue>()
-                        .with_query::<JsValue, _>(range)
-                        .with_limit(BATCH_RECORDS)
-                        .build()?,
-                )
-            }
-            None => (
-                store.get_all_keys::<JsValue>().with_limit(BATCH_RECORDS).build()?,
-                store.get_all::<JsValue>().with_limit(BATCH_RECORDS).build()?,
-            ),
-        };
-        let keys = keys.await?.collect::<Result<Vec<_>, _>>()?;
-        let values = values.await?;
-        let full = keys.len() >= BATCH_RECORDS as usize;
-        last = keys.last().cloned();
-        for (key, value) in keys.into_iter().zip(values) {
-            records.push((key, record_from_js(&value?)?));
-        }
-        if !full {
+        let last = records.last().map(|(key, _)| key.clone());
+        let mut batch = ask_batch(store, last)?.await?;
+        let is_last = batch.len() < BATCH_RECORDS as usize;
+        records.append(&mut batch);
+        if is_last {
             return Ok(records);
         }
     }
+}
+
+/// Asks for a batch of records with their keys, from after a key on; the answer is waited for outside. One that
+/// is not full is the last.
+pub(super) fn ask_batch(
+    store: &ObjectStore<'_>,
+    after: Option<JsValue>,
+) -> Result<impl Future<Output = Result<Keyed, Failed>> + use<>, Failed> {
+    let (keys, values) = (store.get_all_keys::<JsValue>(), store.get_all::<JsValue>());
+    let (keys, values) = match after {
+        Some(after) => {
+            let range = KeyRange::LowerBound(after, true);
+            (
+                keys.with_query::<JsValue, _>(range.clone()).with_limit(BATCH_RECORDS).build()?,
+                values.with_query::<JsValue, _>(range).with_limit(BATCH_RECORDS).build()?,
+            )
+        }
+        None => (keys.with_limit(BATCH_RECORDS).build()?, values.with_limit(BATCH_RECORDS).build()?),
+    };
+    Ok(async move {
+        let keys = keys.await?.collect::<Result<Vec<_>, _>>()?;
+        keys.into_iter().zip(values.await?).map(|(key, value)| Ok((key, record_from_js(&value?)?))).collect()
+    })
 }
 
 /// The number of the record after `after` that carries the stamp, if there is one.
