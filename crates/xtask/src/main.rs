@@ -8,6 +8,7 @@ mod counts;
 mod demo;
 mod doc_examples;
 mod host;
+mod interop;
 mod node_tests;
 mod setup;
 mod size;

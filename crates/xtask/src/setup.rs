@@ -161,14 +161,24 @@ fn node_modules(project: &Project) -> Result<()> {
     if major.is_none_or(|major| major < NODE_MAJOR_AT_LEAST) {
         bail!("Node {NODE_MAJOR_AT_LEAST} or newer is needed, and this is {version}");
     }
-    let lock = std::fs::read(project.path("package-lock.json")).context("cannot read package-lock.json")?;
+    npm(project, ".", &["ci"])
+}
+
+/// Installs a folder's pinned packages, when its lock file is not the one that its `node_modules` was made from.
+/// `command` is npm's, one that takes the lock file as it is.
+pub fn npm(project: &Project, folder: &str, command: &[&str]) -> Result<()> {
+    let folder = project.path(folder);
+    let lock = folder.join("package-lock.json");
+    let lock = std::fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     let wanted = format!("{:x}", Sha256::digest(&lock));
-    let mark = project.path("node_modules/.driftline-lock-sha256");
+    let mark = folder.join("node_modules/.driftline-lock-sha256");
     if std::fs::read_to_string(&mark).is_ok_and(|made_from| made_from == wanted) {
         return Ok(());
     }
-    println!("setup: npm ci");
-    host::run(project.command("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))?;
+    println!("setup: npm {} in {}", command.join(" "), folder.display());
+    let mut npm = project.command("npm");
+    npm.current_dir(&folder).args(command).args(["--no-audit", "--no-fund", "--loglevel=error"]);
+    host::run(&mut npm)?;
     std::fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))
 }
 

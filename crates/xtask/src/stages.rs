@@ -2,7 +2,7 @@
 
 use crate::counts::{self, Tally, counted};
 use crate::host::{self, Project};
-use crate::{build, demo, doc_examples, node_tests, setup, size, tidy};
+use crate::{build, demo, doc_examples, interop, node_tests, setup, size, tidy};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -140,7 +140,7 @@ const BROWSERS: Needs = Needs { dist: false, browsers: true };
 const DIST_AND_BROWSERS: Needs = Needs { dist: true, browsers: true };
 
 /// Every stage there is, in the order in which they run: what fails soonest first.
-const STAGES: [Stage; 15] = [
+const STAGES: [Stage; 16] = [
     Stage { name: "tidy", needs: NOTHING, run: |c| check(tidy::run(c.project)) },
     Stage {
         name: "format",
@@ -162,6 +162,7 @@ const STAGES: [Stage; 15] = [
     Stage { name: "wasm-firefox", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Firefox) },
     Stage { name: "wasm-webkit", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::WebKit) },
     Stage { name: "e2e", needs: DIST_AND_BROWSERS, run: end_to_end },
+    Stage { name: "interop", needs: NOTHING, run: |c| interop::run(c.project) },
     Stage { name: "packaging", needs: DIST, run: |c| node_tests::run(c.project, "tests/packaging", |_| {}) },
     Stage { name: "size", needs: DIST, run: |c| check(size::run(c.project)) },
 ];

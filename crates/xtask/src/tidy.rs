@@ -45,7 +45,7 @@ const SANS_IO_CRATES: [&str; 2] = ["driftline-core", "driftline-protocol"];
 const EXPORTING_CRATES: [&str; 3] = ["crates/client/", "crates/worker/", "crates/sw/"];
 
 /// Which crates of the workspace each may depend on. Tests of any crate may use the testkit besides.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("driftline-protocol", &[]),
     ("driftline-core", &["driftline-protocol"]),
     ("driftline-web", &["driftline-core", "driftline-protocol"]),
@@ -55,6 +55,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("driftline-server", &["driftline-core", "driftline-protocol"]),
     ("driftline-testkit", &["driftline-core", "driftline-protocol", "driftline-server"]),
     ("driftline-sim", &["driftline-core", "driftline-protocol", "driftline-server", "driftline-testkit"]),
+    ("driftline-interop", &["driftline-protocol", "driftline-server", "driftline-testkit"]),
     ("xtask", &[]),
 ];
 

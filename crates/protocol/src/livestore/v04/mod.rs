@@ -67,8 +67,10 @@ impl Transport {
                 (url, "http")
             }
         };
+        let has_path = url.split_once("://").is_none_or(|(_, rest)| rest.contains(['/', '?']));
+        let path = if has_path { "" } else { "/" };
         let join = if url.contains('?') { '&' } else { '?' };
-        let mut address = format!("{url}{join}storeId={}", percent_encode(store_id));
+        let mut address = format!("{url}{path}{join}storeId={}", percent_encode(store_id));
         if let Some(payload) = payload {
             address.push_str("&payload=");
             address.push_str(&percent_encode(&percent_encode(payload)));

@@ -281,9 +281,11 @@ fn a_store_is_addressed_as_the_published_client_does() {
         "wss://h.example/sync?storeId=a%20b%2F1&payload=%257B%2522authToken%2522%253A%2522insecure-token-change-me%2522%257D&transport=ws"
     );
     assert_eq!(
-        Transport::Http.address("ws://h.example?x=1", "s", None),
-        "http://h.example?x=1&storeId=s&transport=http"
+        Transport::Http.address("ws://h.example/?x=1", "s", None),
+        "http://h.example/?x=1&storeId=s&transport=http"
     );
+    let origin = Transport::Http.address("http://h.example:81", "s", None);
+    assert_eq!(origin, "http://h.example:81/?storeId=s&transport=http", "a path of its own");
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! The stage `interop`: the published servers on loopback, and what Driftline says to them.
+//!
+//! Their packages have lock files of their own under `tests/interop`, so that whoever only builds installs none of them.
+
+use crate::counts::Tally;
+use crate::host::{self, Project};
+use crate::{node_tests, setup};
+use anyhow::Result;
+
+/// Runs the tests of `tests/interop`.
+pub fn run(project: &Project) -> Result<Tally> {
+    for folder in PACKAGES {
+        setup::npm(project, folder, &INSTALL)?;
+    }
+    host::run(project.cargo().args(["build", "--quiet", "--package", "driftline-interop"]))?;
+    let temporary = tempfile::tempdir()?;
+    let program = build_folder(project)?.join("debug/driftline-interop");
+    node_tests::run_with_second_try(project, "tests/interop", |node| {
+        node.env("TMPDIR", temporary.path()).env("DRIFTLINE_INTEROP", &program);
+    })
+}
+
+/// Folders with a `package-lock.json`: the server of each version apart, since they need different versions of the same
+/// libraries, and what runs them.
+const PACKAGES: [&str; 3] = ["tests/interop", "tests/interop/sync-cf-0.3", "tests/interop/sync-cf-0.4"];
+
+/// As the lock file says. `npm ci` would refuse these: some of the packages name builds for other platforms that were never
+/// published.
+const INSTALL: [&str; 3] = ["install", "--no-save", "--ignore-scripts"];
+
+fn build_folder(project: &Project) -> Result<std::path::PathBuf> {
+    Ok(crate::build::metadata(project)?.target_directory.into_std_path_buf())
+}
