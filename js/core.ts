@@ -3,8 +3,9 @@ import { DriftlineError, fromWire, isWireError, revived } from './errors.ts'
 import { guarded } from './readable.ts'
 import type { GivenScope, Scope } from './scope.ts'
 import { Transaction } from './transaction.ts'
+import type { TransactionFilter } from './types.ts'
 import { client } from './wasm.ts'
-import { Event, Told, type ClientModule, type WireErrorInfo, type WireTransaction } from './wire.ts'
+import { Ended, Event, Told, type ClientModule, type WireErrorInfo, type WireTransaction } from './wire.ts'
 
 /** What a collection does with what is told of it. */
 export interface CollectionPart {
@@ -104,6 +105,19 @@ export class Core {
     const transaction = new Transaction(this, id, false, view)
     if (view.state !== 'completed' && view.state !== 'failed') this.#live.set(id, transaction)
     return transaction
+  }
+
+  /** Those that match, in order, with as little said of each as will do: a history may be long. */
+  listed({ state, collection, since }: TransactionFilter): Transaction[] {
+    const [ids, ends] = this.call(() => this.client.transactions(state, collection, since?.getTime()))
+    const length = ids.length / ends.length
+    return Array.from(ends, (end, at) => {
+      const id = ids.slice(at * length, (at + 1) * length)
+      if (end !== Ended.not) return new Transaction(this, id, false, undefined, end === Ended.completed ? 'completed' : 'failed')
+      let live = this.#live.get(id)
+      if (live === undefined) this.#live.set(id, live = new Transaction(this, id, false))
+      return live
+    })
   }
 
   view(id: string): WireTransaction | undefined {

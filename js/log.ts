@@ -2,7 +2,7 @@
 import type { Core } from './core.ts'
 import { guarded } from './readable.ts'
 import { Transaction } from './transaction.ts'
-import type { TransactionState } from './types.ts'
+import type { TransactionFilter } from './types.ts'
 
 /** The log of transactions. */
 export class TransactionLog {
@@ -20,14 +20,8 @@ export class TransactionLog {
   }
 
   /** Those that match, in order. */
-  list(filter: { state?: TransactionState[]; collection?: string; since?: Date } = {}): Transaction[] {
-    const { state, collection, since } = filter
-    return this.#core.call(() => this.#core.client.transactions())
-      .map(id => this.#core.transaction(id))
-      .filter(transaction => transaction !== undefined)
-      .filter(transaction => state === undefined || state.includes(transaction.state))
-      .filter(transaction => since === undefined || transaction.createdAt >= since)
-      .filter(transaction => collection === undefined || transaction.mutations.some(mutation => mutation.collection === collection))
+  list(filter: TransactionFilter = {}): Transaction[] {
+    return this.#core.listed(filter)
   }
 
   /** The one with this id. */

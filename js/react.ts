@@ -4,11 +4,11 @@
 import { createContext, createElement, useContext, useEffect, useMemo, useState, useSyncExternalStore, type ReactNode } from 'react'
 import {
   DriftlineError, type Collection, type CollectionConfig, type Driftline, type FileRecord, type LocalFileState,
-  type Status, type Transaction,
+  type Status, type Transaction, type TransactionFilter,
 } from './index.ts'
 import { FileView, type FileFacts } from './react/files.ts'
 import { absent, collectionStore, collectionStoreOf, type CollectionStatus, type CollectionView } from './react/collections.ts'
-import { statusView, transactionsView, type TransactionFilter, type TransactionsView } from './react/log.ts'
+import { statusView, transactionsView, type TransactionsView } from './react/log.ts'
 
 export type { CollectionStatus, CollectionView, TransactionFilter }
 

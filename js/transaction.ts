@@ -16,29 +16,33 @@ export class Transaction {
   readonly #core: Core
   #view: WireTransaction | undefined
   #stale = true
-  /** What has been reached, as far as events have told. */
-  readonly #reached = new Set<Milestone>()
+  /** What has been reached, as far as events have told: the last of the milestones, which come in order. */
+  #reached = 0
+  /** How it ended, if that is known without the journal's view: nothing changes it any more. */
+  readonly #ended: 'completed' | 'failed' | undefined
   #failure: Error | undefined
   /** Whether all events since it was written were heard; otherwise the journal's view says what has been reached. */
   readonly #fresh: boolean
-  readonly #promises = new Map<Milestone, Deferred>()
-  readonly #listeners = new Set<(transaction: Transaction) => void>()
+  // Made when they are needed: a list of a long history makes thousands of these.
+  #promises: Map<Milestone, Deferred> | undefined
+  #listeners: Set<(transaction: Transaction) => void> | undefined
   /** What `still` gave since the last change. */
   #still: Transaction | undefined
   /** The one that this is a still copy of. */
   #live: Transaction | undefined
 
   /** @internal */
-  constructor(core: Core, id: string, fresh: boolean, view?: WireTransaction) {
+  constructor(core: Core, id: string, fresh: boolean, view?: WireTransaction, ended?: 'completed' | 'failed') {
     this.#core = core
     this.id = id
     this.#fresh = fresh
     this.#view = view
     this.#stale = view === undefined
+    this.#ended = ended
   }
 
   get idempotencyKey(): string { return this.#now().idempotencyKey }
-  get state(): TransactionState { return this.#now().state }
+  get state(): TransactionState { return this.#ended ?? this.#now().state }
   get createdAt(): Date { return new Date(this.#now().createdAt) }
   get updatedAt(): Date { return new Date(this.#now().updatedAt) }
   get currentAttempt(): number { return this.#now().currentAttempt }
@@ -65,12 +69,14 @@ export class Transaction {
   subscribe(listener: (transaction: Transaction) => void): () => void {
     if (this.#live !== undefined) return this.#live.subscribe(listener)
     const own = (transaction: Transaction) => listener(transaction)
-    this.#listeners.add(own)
-    return () => { this.#listeners.delete(own) }
+    const listeners = this.#listeners ??= new Set()
+    listeners.add(own)
+    return () => { listeners.delete(own) }
   }
 
   /** @internal A copy that stays as this is now, the same until this changes; promises and subscriptions are those of this. */
   still(): Transaction {
+    if (this.#ended !== undefined) return this
     const view = this.#now()
     if (this.#still === undefined) {
       this.#still = new Transaction(this.#core, this.id, false, view)
@@ -81,7 +87,10 @@ export class Transaction {
   }
 
   /** @internal Whether someone waits for one of its promises. */
-  get isWatched(): boolean { return this.#promises.size > 0 }
+  get isWatched(): boolean { return this.#promises !== undefined }
+
+  /** @internal Whether it has ended and is known to have without a look: it stays the same. */
+  get isHistory(): boolean { return this.#ended !== undefined }
 
   /** @internal */
   happened(event: number, info: WireErrorInfo | undefined, cause: string | undefined): void {
@@ -96,7 +105,8 @@ export class Transaction {
       case Event.Discarded: this.#fail(discardedError(this.id)); break
       default:
     }
-    if (this.#listeners.size > 0) this.#core.later(() => { for (const listener of [...this.#listeners]) guarded(() => listener(this)) })
+    const listeners = this.#listeners
+    if (listeners !== undefined && listeners.size > 0) this.#core.later(() => { for (const listener of [...listeners]) guarded(() => listener(this)) })
   }
 
   #now(): WireTransaction {
@@ -116,14 +126,15 @@ export class Transaction {
 
   #promise(milestone: Milestone): Promise<void> {
     if (this.#live !== undefined) return this.#live.#promise(milestone)
-    const known = this.#promises.get(milestone)
+    const promises = this.#promises ??= new Map()
+    const known = promises.get(milestone)
     if (known !== undefined) return known.promise
     const deferred = withResolvers()
-    this.#promises.set(milestone, deferred)
+    promises.set(milestone, deferred)
     // An error that nobody looks at reaches the status and the error event, not the console.
     deferred.promise.catch(() => {})
     if (!this.#fresh) this.#catchUp()
-    if (this.#reached.has(milestone)) deferred.resolve()
+    if (this.#reached >= MILESTONES[milestone]) deferred.resolve()
     else if (this.#failure !== undefined) deferred.reject(this.#failure)
     return deferred.promise
   }
@@ -131,20 +142,19 @@ export class Transaction {
   /** Takes from the journal's view what was told before this object was made. */
   #catchUp(): void {
     const view = this.#now()
-    if (view.durable) this.#reached.add('durable')
-    if (view.state === 'persisted_awaiting_sync' || view.state === 'completed') this.#reached.add('persisted')
-    if (view.state === 'completed') this.#reached.add('completed')
+    const reached = view.state === 'completed' ? MILESTONES.completed : view.state === 'persisted_awaiting_sync' ? MILESTONES.persisted : view.durable ? MILESTONES.durable : 0
+    this.#reached = Math.max(this.#reached, reached)
     if (view.state === 'failed' && view.error !== undefined) this.#failure ??= this.#core.error(view.error, view.cause)
   }
 
   #reach(milestone: Milestone): void {
-    this.#reached.add(milestone)
-    this.#promises.get(milestone)?.resolve()
+    this.#reached = Math.max(this.#reached, MILESTONES[milestone])
+    this.#promises?.get(milestone)?.resolve()
   }
 
   #fail(error: Error): void {
     this.#failure = error
-    for (const [milestone, deferred] of this.#promises) if (!this.#reached.has(milestone)) deferred.reject(error)
+    for (const [milestone, deferred] of this.#promises ?? []) if (this.#reached < MILESTONES[milestone]) deferred.reject(error)
   }
 
   #attempt({ id, startedAt, completedAt, error, retryScheduledFor }: WireAttempt): Attempt {
@@ -157,6 +167,9 @@ export class Transaction {
     }
   }
 }
+
+/** In the order in which they are reached. */
+const MILESTONES: Record<Milestone, number> = { durable: 1, persisted: 2, completed: 3 }
 
 /** A mutation as apps see it, with what it shares with its transaction. Its rows are frozen; its changes are a copy of their own. */
 export function pendingMutation<T>(mutation: WireMutation, view?: WireTransaction): PendingMutation<T> {

@@ -106,6 +106,9 @@ export interface Change<T> { type: 'insert' | 'update' | 'delete'; key: string; 
 
 export type TransactionState = 'pending' | 'queued' | 'persisting' | 'persisted_awaiting_sync' | 'completed' | 'failed'
 
+/** Which transactions are meant: in one of these states, with a mutation of this collection, made at this time or later. */
+export interface TransactionFilter { state?: TransactionState[]; collection?: string; since?: Date }
+
 export interface Attempt { id: string; startedAt: Date; completedAt?: Date; error?: Error; retryScheduledFor?: Date }
 
 export interface PendingMutation<T = unknown> {

@@ -34,6 +34,9 @@ export const Told = {
 /** What happened to a transaction. */
 export const Event = { Changed: 0, Durable: 1, NotDurable: 2, Persisted: 3, Completed: 4, Failed: 5, Discarded: 6 } as const
 
+/** Whether a listed transaction has ended, and how. */
+export const Ended = { not: 0, completed: 1, failed: 2 } as const
+
 /** What is known of an error; `original` numbers the object that this tab caught, `limit` and `actual` are what was passed and by what. */
 export interface WireErrorInfo { name: string; code: string; message: string; original?: number; limit?: number; actual?: number }
 
@@ -105,7 +108,8 @@ export interface ClientModule {
   /** Resolves once every disk operation that runs now has been answered. */
   idle(): Promise<void>
   transaction(id: string): WireTransaction | undefined
-  transactions(): string[]
+  /** Ids in one text, each as long as the others; and of each one of `Ended`. */
+  transactions(states?: string[], collection?: string, since?: number): [ids: string, ends: Uint8Array]
   lockedObjects(): string[]
   syncedRows(collection: number): unknown[]
   status(): WireStatus

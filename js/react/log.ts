@@ -1,9 +1,6 @@
 // Transactions and the status as components draw them.
-import type { Driftline, Status, Transaction, TransactionLog } from '../index.ts'
+import type { Driftline, Status, Transaction, TransactionFilter } from '../index.ts'
 import { same } from './same.ts'
-
-/** Which transactions: those in one of the states, with a mutation of the collection, made since a time. */
-export type TransactionFilter = NonNullable<Parameters<TransactionLog['list']>[0]>
 
 /** What `useTransactions` draws from. */
 export interface TransactionsView {
@@ -71,18 +68,14 @@ class Transactions implements TransactionsView {
   }
 
   #fresh(filter: TransactionFilter, before: readonly Transaction[]): readonly Transaction[] {
-    const ended = new Map(before.filter(hasEnded).map(transaction => [transaction.id, transaction]))
+    const history = new Map(before.filter(({ isHistory }) => isHistory).map(transaction => [transaction.id, transaction]))
     const list = this.#db.transactions.list(filter).map(transaction => {
-      const known = ended.get(transaction.id)
-      return known?.state === transaction.state && known.updatedAt.getTime() === transaction.updatedAt.getTime() ? known : transaction.still()
+      // One that has ended is another object at each listing.
+      const known = transaction.isHistory ? history.get(transaction.id) : undefined
+      return known?.state === transaction.state ? known : transaction.still()
     })
     return list.length === before.length && list.every((transaction, at) => transaction === before[at]) ? before : list
   }
-}
-
-/** One that has ended is another object at each listing. */
-function hasEnded({ state }: Transaction): boolean {
-  return state === 'completed' || state === 'failed'
 }
 
 /** How many filters' lists are kept. */

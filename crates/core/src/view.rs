@@ -15,6 +15,16 @@ pub enum TransactionState {
 }
 
 impl TransactionState {
+    /// Every state, in the order in which a transaction goes through them.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Persisting,
+        Self::PersistedAwaitingSync,
+        Self::Completed,
+        Self::Failed,
+    ];
+
     /// The state's text in JavaScript.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -28,11 +38,28 @@ impl TransactionState {
         }
     }
 
+    /// The state with this text in JavaScript.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
     /// Whether nothing more will happen.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
     }
+}
+
+/// Which transactions are listed; what is `None` asks for nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TransactionFilter<'a> {
+    /// In one of these states.
+    pub states: Option<&'a [TransactionState]>,
+    /// With a mutation of the collection of this name.
+    pub collection: Option<&'a str>,
+    /// Made at this time or later.
+    pub since: Option<Timestamp>,
 }
 
 /// A transaction, as it stands.

@@ -7,6 +7,7 @@ mod collection;
 mod commands;
 mod draft;
 mod evolve;
+mod history;
 mod journal;
 mod lines;
 mod load;

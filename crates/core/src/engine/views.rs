@@ -143,8 +143,8 @@ impl<V: Value> Engine<V> {
             _ => {}
         }
         let lines = self.tx_lines(tx);
-        if lines.is_empty() {
-            return "its collection is not registered in this tab".into();
+        if lines.is_empty() || !self.is_understood(tx) {
+            return self.why_not_understood(tx);
         }
         if let Some((reason, _)) = &self.paused {
             return format!("sending is paused: {reason}");
@@ -165,9 +165,35 @@ impl<V: Value> Engine<V> {
                 return "another tab sends for this collection".into();
             }
         }
-        match slot.not_before {
-            Some(_) => "its last attempt failed; it is tried again".into(),
-            None => "it is next to be sent".into(),
+        match (slot.not_before, slot.attempts.last().and_then(|attempt| attempt.error.as_ref())) {
+            (Some(_), Some(error)) => {
+                format!(
+                    "its last attempt failed ({}); it is tried again",
+                    error.message.trim_end_matches('.')
+                )
+            }
+            (Some(_), None) => "it waits for its next attempt".into(),
+            (None, _) => "it is next to be sent".into(),
         }
+    }
+
+    /// What this tab lacks to send it.
+    fn why_not_understood(&self, tx: TxIx) -> String {
+        let slot = self.tx(tx);
+        for mutation in &slot.mutations {
+            let holder = &self.collections[mutation.collection];
+            match &holder.registered {
+                None => return format!("the collection {} is not registered in this tab", holder.name),
+                Some(registration) if mutation.version > registration.version => {
+                    return format!(
+                        "it was written by version {} of the collection {}, and this tab has version {}",
+                        mutation.version, holder.name, registration.version
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        let function = slot.function.as_deref().unwrap_or_default();
+        format!("this tab does not know the mutation function {function}")
     }
 }
