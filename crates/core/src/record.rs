@@ -54,6 +54,8 @@ pub(crate) enum Fact<V> {
     Synced { table: Rc<str> },
     /// Rows of a table that were written, are done, and have not come back by sync (checkpoints only).
     Provisional { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
+    /// Rows of a collection that are gone and may still be in the mirror (checkpoints only).
+    Doubtful { collection: Rc<str>, keys: Vec<Rc<str>> },
 }
 
 impl<V> Fact<V> {
@@ -226,6 +228,10 @@ enum WireFact {
         table: u32,
         writes: Vec<(String, Option<u32>)>,
     },
+    Doubtful {
+        collection: u32,
+        keys: Vec<String>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -315,6 +321,10 @@ impl<V: Clone> Writer<V> {
             Fact::Provisional { table, writes } => {
                 WireFact::Provisional { table: self.name(table), writes: self.writes(writes) }
             }
+            Fact::Doubtful { collection, keys } => WireFact::Doubtful {
+                collection: self.name(collection),
+                keys: keys.iter().map(ToString::to_string).collect(),
+            },
         }
     }
 
@@ -405,6 +415,10 @@ impl<V: Clone> Reader<'_, V> {
             WireFact::Provisional { table, writes } => {
                 Fact::Provisional { table: self.name(table)?, writes: self.writes(writes)? }
             }
+            WireFact::Doubtful { collection, keys } => Fact::Doubtful {
+                collection: self.name(collection)?,
+                keys: keys.into_iter().map(Into::into).collect(),
+            },
         })
     }
 
@@ -446,7 +460,8 @@ mod tests {
     use serde_json::json;
 
     fn sample() -> Vec<Fact<serde_json::Value>> {
-        let info = ErrorInfo { name: "Error".into(), code: "x".into(), message: "m".into(), ..ErrorInfo::default() };
+        let info =
+            ErrorInfo { name: "Error".into(), code: "x".into(), message: "m".into(), ..ErrorInfo::default() };
         let tx = TxId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         let at = Timestamp(1_000);
         let mutation = |kind| MutationFact { collection: "todos".into(), key: "t1".into(), version: 1, kind };
@@ -486,6 +501,7 @@ mod tests {
             Fact::Cursor { remote: "r".into(), cursor: Some(7) },
             Fact::Synced { table: "todos".into() },
             Fact::Provisional { table: "todos".into(), writes: vec![("a".into(), None)] },
+            Fact::Doubtful { collection: "todos".into(), keys: vec!["a".into()] },
         ]
     }
 

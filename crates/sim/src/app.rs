@@ -18,7 +18,12 @@ pub struct AppServer {
     /// Rises with each transaction that is applied.
     version: u64,
     versions: BTreeMap<TxId, u64>,
+    /// What rows are called that were inserted under a temporary key, by collection and that key.
+    keys: BTreeMap<String, BTreeMap<String, String>>,
 }
+
+/// Rows that are inserted under a key that begins so get another.
+pub const TEMPORARY: &str = "new-";
 
 /// What became of a call.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,13 +46,24 @@ impl AppServer {
             return (Applied::Before, Changes::new());
         }
         let mut changes = Changes::new();
+        let mut keys = Vec::new();
         for mutation in mutations {
-            let row = self.rows.get(&mutation.collection).and_then(|rows| rows.get(&mutation.key));
+            let mut key = self.key_for(&mutation.collection, &mutation.key).unwrap_or(&mutation.key).clone();
+            let row = self.rows.get(&mutation.collection).and_then(|rows| rows.get(&key));
             if mutation.changes.as_ref().is_some_and(|changes| changes.get(REFUSED_FIELD).is_some()) {
                 return (Applied::Refused("refused"), Changes::new());
             }
             let row = match (mutation.kind, row, &mutation.changes) {
-                (MutationKind::Insert, None, Some(row)) => Some(row.clone()),
+                (MutationKind::Insert, None, Some(row)) => {
+                    let mut row = row.clone();
+                    if key.starts_with(TEMPORARY) {
+                        // One name for what one transaction inserts under one key, in whatever collections.
+                        key = format!("row-{}-{}", self.version + 1, &key[TEMPORARY.len()..]);
+                        row["id"] = key.as_str().into();
+                        keys.push((mutation.collection.clone(), mutation.key.clone(), key.clone()));
+                    }
+                    Some(row)
+                }
                 (MutationKind::Insert, _, _) => return (Applied::Refused("conflict"), Changes::new()),
                 (MutationKind::Update, Some(row), Some(changes)) => {
                     let mut row = row.clone();
@@ -61,7 +77,10 @@ impl AppServer {
                     return (Applied::Refused("not found"), Changes::new());
                 }
             };
-            changes.entry(mutation.collection.clone()).or_default().push((mutation.key.clone(), row));
+            changes.entry(mutation.collection.clone()).or_default().push((key, row));
+        }
+        for (collection, temporary, key) in keys {
+            self.keys.entry(collection).or_default().insert(temporary, key);
         }
         for (collection, writes) in &changes {
             let rows = self.rows.entry(collection.clone()).or_default();
@@ -76,6 +95,17 @@ impl AppServer {
         self.applied.insert(tx);
         self.versions.insert(tx, self.version);
         (Applied::Now, changes)
+    }
+
+    /// The key that it gave a row which was inserted under a temporary one.
+    pub fn key_for(&self, collection: &str, temporary: &str) -> Option<&String> {
+        self.keys.get(collection)?.get(temporary)
+    }
+
+    /// The temporary key that a row was inserted under, if it has another now; else its own.
+    pub fn first_key<'a>(&'a self, collection: &str, key: &'a str) -> &'a str {
+        let keys = self.keys.get(collection).into_iter().flatten();
+        keys.into_iter().find(|(_, now)| *now == key).map_or(key, |(first, _)| first)
     }
 
     /// All rows of a collection, as a feed's first data.

@@ -3,7 +3,7 @@
 use driftline_core::{CommitError, Input};
 
 use crate::{
-    plan::Fault,
+    plan::{Crash, Fault},
     tab::{HEARTBEAT_MS, Tab},
     world::{Event, Job, Parcel, TabId, World},
 };
@@ -27,9 +27,22 @@ impl World {
         if !alive && (!matches!(job, Job::Commit(..) | Job::Checkpoint(..)) || self.dice.chance(500)) {
             return;
         }
+        if !matches!(job, Job::Load(_) | Job::ReadLog(..)) {
+            self.writes += 1;
+            self.ledger.counts().writes += 1;
+            match self.plan.crash {
+                Some(Crash::Before(write)) if write == self.writes => return self.replace(tab),
+                Some(Crash::After(write)) if write == self.writes => {
+                    self.write_silently(client, tab, &job);
+                    return self.replace(tab);
+                }
+                _ => {}
+            }
+        }
+        let gone = self.clients[client].no_disk_until > self.now;
         let parcel = match job {
             Job::Load(op) => {
-                let result = if self.strikes(Fault::Load, 10) {
+                let result = if self.strikes(Fault::Load, 10) || gone {
                     Err(unavailable())
                 } else {
                     Ok(self.clients[client].disk.load())
@@ -41,7 +54,7 @@ impl World {
                 Parcel::Input(Input::Loaded(op, result))
             }
             Job::ReadLog(op, after) => {
-                let result = if self.strikes(Fault::Abort, 5) {
+                let result = if self.strikes(Fault::Abort, 5) || gone {
                     Err(unavailable())
                 } else {
                     Ok(self.clients[client].disk.read_log(after))
@@ -55,7 +68,7 @@ impl World {
             Job::Commit(op, commit) => {
                 let result = if self.strikes(Fault::Quota, 4) {
                     Err(CommitError::Quota { usage_bytes: 1_000, quota_bytes: 1_000 })
-                } else if self.strikes(Fault::Abort, 8) {
+                } else if self.strikes(Fault::Abort, 8) || gone {
                     Err(unavailable())
                 } else {
                     self.clients[client].disk.append(&commit)
@@ -73,7 +86,7 @@ impl World {
                 Parcel::Committed(op, result)
             }
             Job::Checkpoint(op, checkpoint) => {
-                let result = if self.strikes(Fault::Abort, 50) {
+                let result = if self.strikes(Fault::Abort, 50) || gone {
                     Err(unavailable())
                 } else {
                     Ok(self.clients[client].disk.checkpoint(&checkpoint))
@@ -86,7 +99,7 @@ impl World {
                 Parcel::Checkpointed(op, result, checkpoint.upto)
             }
             Job::Raise(lease) => {
-                let result = if self.strikes(Fault::Abort, 20) {
+                let result = if self.strikes(Fault::Abort, 20) || gone {
                     Err(unavailable())
                 } else {
                     Ok(self.clients[client].disk.raise_epoch(&lease))
@@ -97,6 +110,34 @@ impl World {
         };
         let delay = self.dice.latency(2, 40);
         self.at(delay, Event::Parcel(tab, parcel));
+    }
+
+    /// A write that is done and told to nobody.
+    fn write_silently(&mut self, client: usize, tab: TabId, job: &Job) {
+        let disk = &mut self.clients[client].disk;
+        match job {
+            Job::Commit(_, commit) => {
+                if let Ok(number) = disk.append(commit) {
+                    self.ledger.recorded(client, number, &commit.record.bytes);
+                }
+            }
+            Job::Checkpoint(_, checkpoint) => {
+                disk.checkpoint(checkpoint);
+            }
+            Job::Raise(lease) => {
+                disk.raise_epoch(lease);
+            }
+            Job::Load(_) | Job::ReadLog(..) => {}
+        }
+        self.note(format_args!("a write of tab {tab} is done and told to nobody"));
+    }
+
+    /// A tab dies where the plan says so, and another is opened in its place.
+    fn replace(&mut self, tab: TabId) {
+        if let Some(client) = self.tabs.get(&tab).map(|tab| tab.client) {
+            self.crash_tab(tab);
+            self.open_tab(client, true);
+        }
     }
 
     pub fn holds(&self, tab: &Tab, lease: &str) -> bool {

@@ -8,6 +8,9 @@ use std::{
 };
 
 use driftline_core::{TxEvent, TxId};
+use serde_json::Value;
+
+use crate::{reference::Effect, release::MIGRATED_FIELD};
 
 /// An object: a collection's name and a row's key.
 pub type Object = (&'static str, String);
@@ -41,6 +44,15 @@ pub struct Counts {
     pub checkpoints: u64,
     pub resets: u64,
     pub requests: u64,
+    pub rekeyed: u64,
+    pub releases: u64,
+    pub pruned: u64,
+    pub mixed: u64,
+    pub outages: u64,
+    pub full: u64,
+    pub writes: u64,
+    pub steps: u64,
+    pub events: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -59,6 +71,15 @@ impl std::ops::AddAssign for Counts {
         self.checkpoints += other.checkpoints;
         self.resets += other.resets;
         self.requests += other.requests;
+        self.rekeyed += other.rekeyed;
+        self.releases += other.releases;
+        self.pruned += other.pruned;
+        self.mixed += other.mixed;
+        self.outages += other.outages;
+        self.full += other.full;
+        self.writes += other.writes;
+        self.steps += other.steps;
+        self.events += other.events;
     }
 }
 
@@ -72,8 +93,8 @@ pub struct Known {
     pub client: usize,
     /// The tab that wrote it.
     pub tab: u32,
-    /// The objects it changes, each once.
-    pub objects: Vec<Object>,
+    /// The objects it changes, under the keys that it was written with, and what it does to each.
+    pub effects: BTreeMap<Object, Effect>,
     /// Whether it is ordered.
     pub ordered: bool,
     /// Where its record stands, once it is on disk.
@@ -82,6 +103,8 @@ pub struct Known {
     pub durable: bool,
     /// Whether the app has discarded it, told or not.
     pub discard_asked: bool,
+    /// How it had ended when the app pruned it.
+    pub pruned: Option<End>,
     /// What became of it, as told first.
     pub end: Option<End>,
     /// What the servers applied of it: mutation ids.
@@ -116,19 +139,27 @@ impl Ledger {
     }
 
     /// A tab wrote a transaction that changes these objects.
-    pub fn written(&mut self, client: usize, tab: u32, tx: TxId, objects: Vec<Object>, ordered: bool) {
+    pub fn written(
+        &mut self,
+        client: usize,
+        tab: u32,
+        tx: TxId,
+        effects: BTreeMap<Object, Effect>,
+        ordered: bool,
+    ) {
         self.counts.written += 1;
-        if !objects.is_empty() {
+        if !effects.is_empty() {
             self.not_on_disk.entry(client).or_default().insert(tx);
         }
         let known = Known {
             client,
             tab,
-            objects,
+            effects,
             ordered,
             place: None,
             durable: false,
             discard_asked: false,
+            pruned: None,
             end: None,
             applied: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -165,12 +196,19 @@ impl Ledger {
         }
     }
 
+    /// The app pruned its history, and this was in it.
+    pub fn prune_asked(&mut self, tx: TxId, end: End) {
+        if let Some(known) = self.transactions.get_mut(&tx) {
+            known.pruned.get_or_insert(end);
+        }
+    }
+
     /// A tab was told something.
     pub fn told(&mut self, tab: u32, tx: TxId, event: &TxEvent) {
         let Some(known) = self.transactions.get_mut(&tx) else {
             return self.violate(format_args!("tab {tab} was told {event:?} of {tx}, which nobody wrote"));
         };
-        let empty = known.objects.is_empty();
+        let empty = known.effects.is_empty();
         let before = known.told.entry(tab).or_default();
         let (name, end) = match event {
             TxEvent::Changed => return,
@@ -242,6 +280,22 @@ impl Ledger {
         }
     }
 
+    /// A server was sent a mutation, for an object under the key that the transaction was written with: it must
+    /// say what was written, as it was written or as it was migrated.
+    pub fn arrived(&mut self, tx: TxId, object: &Object, sent: &Effect) {
+        let written = self.transactions.get(&tx).and_then(|known| known.effects.get(object));
+        let agrees = match (written, sent) {
+            (Some(Effect::Insert(written)), Effect::Insert(sent))
+            | (Some(Effect::Update(written)), Effect::Update(sent)) => plain(written) == plain(sent),
+            (Some(Effect::Delete), Effect::Delete) => true,
+            _ => false,
+        };
+        if !agrees {
+            let written = written.cloned();
+            self.violate(format_args!("{tx} sends {sent:?} for {object:?}, and {written:?} was written"));
+        }
+    }
+
     /// A server applied a mutation of a transaction to an object.
     pub fn applied(&mut self, tx: TxId, mutation: &str, object: Object) {
         self.counts.applied += 1;
@@ -251,7 +305,7 @@ impl Ledger {
         if !known.applied.insert(mutation.to_owned()) {
             return self.violate(format_args!("the server applied {mutation} twice"));
         }
-        if !known.objects.contains(&object) {
+        if !known.effects.contains_key(&object) {
             return self.violate(format_args!(
                 "the server applied {mutation} to {object:?}, which it does not change"
             ));
@@ -306,4 +360,10 @@ impl Known {
     pub fn was_told(&self, tab: u32, what: &str) -> bool {
         self.told.get(&tab).is_some_and(|told| told.contains(&what))
     }
+}
+
+/// A row or its changes without what the way may add: the server's key, a migration's mark.
+fn plain(row: &Value) -> BTreeMap<&str, &Value> {
+    let fields = row.as_object().into_iter().flatten().map(|(field, value)| (field.as_str(), value));
+    fields.filter(|(field, _)| *field != "id" && !field.starts_with(MIGRATED_FIELD)).collect()
 }

@@ -14,11 +14,14 @@
 //! [`run`] is one run; [`shrink`] makes a failing plan smaller.
 
 mod app;
+mod calls;
 mod dice;
 mod disk;
 mod ledger;
 mod network;
 mod plan;
+mod reference;
+mod release;
 pub mod server;
 mod settle;
 mod steps;
@@ -33,7 +36,7 @@ use std::{
 };
 
 pub use ledger::Counts;
-pub use plan::{Fault, Plan, STEPS};
+pub use plan::{Crash, Fault, Plan, STEPS};
 
 /// What came of a run.
 #[derive(Debug)]

@@ -10,13 +10,15 @@ use std::{
     time::Instant,
 };
 
-use driftline_sim::{Counts, Fault, Plan, STEPS, kind_of, run, shrink};
+use driftline_sim::{Counts, Crash, Fault, Plan, STEPS, kind_of, run, shrink};
 
 const HELP: &str =
     "driftline-sim [--seeds COUNT] [--first SEED] [--threads COUNT]   runs many seeds (default: 2000 from 1)
 driftline-sim --seed SEED [--shrink]                              runs one seed
   --steps COUNT        steps of the safety phase (default: 160)
   --without A,B,…      leaves out kinds of faults; --without help lists them
+  --crash-before N     the tab that makes the Nth write to disk dies before it is done (with --seed)
+  --crash-after N      … or right after, told of nothing
   --keep-going         runs all seeds and lists what fails, by kind
   --verbose            prints the trace
 The last lines of a failing seed's trace are printed in any case. It exits with 1 if a seed fails.";
@@ -128,9 +130,11 @@ fn many(options: &Options) -> ExitCode {
     let (counts, virtual_s, ran) = total.into_inner().expect("no thread panics while it holds the lock");
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{ran} seeds from {} in {seconds:.1} s ({:.0} a second), {} h of virtual time",
+        "{ran} seeds from {} in {seconds:.1} s ({:.0} a second): {} steps, {} events, {} h of virtual time",
         options.first,
         ran as f64 / seconds.max(0.001),
+        counts.steps,
+        counts.events,
         virtual_s / 3_600
     );
     println!("{counts:?}");
@@ -173,7 +177,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, Str
             "--verbose" | "-v" => options.verbose = true,
             "--shrink" => options.shrink = true,
             "--keep-going" => options.keep_going = true,
-            name @ ("--seeds" | "--first" | "--seed" | "--steps" | "--threads" | "--without") => {
+            name @ ("--seeds" | "--first" | "--seed" | "--steps" | "--threads" | "--without"
+            | "--crash-before" | "--crash-after") => {
                 let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
                 let number = || {
                     value
@@ -188,6 +193,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, Str
                         options.plan.steps =
                             u32::try_from(number()?).map_err(|_| "--steps is too large".to_owned())?
                     }
+                    "--crash-before" => options.plan.crash = Some(Crash::Before(number()?)),
+                    "--crash-after" => options.plan.crash = Some(Crash::After(number()?)),
                     "--threads" => {
                         options.threads = usize::try_from(number()?.max(1))
                             .map_err(|_| "--threads is too large".to_owned())?

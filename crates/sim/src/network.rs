@@ -1,17 +1,15 @@
-//! The network between clients and servers: requests, answers, live channels, the app's calls and feeds.
+//! The network between the clients and the sync server: requests, answers, live channels.
 
 use driftline_core::{
-    ErrorInfo, Failure, FailureKind, HttpRequest, HttpResponse, Input, LiveEvent, OpId, PersistOk,
-    SyncUpdate, TransportError, TxId,
-    spec::{CollectionId, RemoteId},
+    HttpRequest, HttpResponse, Input, LiveEvent, OpId, TransportError, TxId, spec::RemoteId,
+    view::MutationKind,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    app::Applied,
     plan::Fault,
-    tab::{COLLECTIONS, ENTITIES, Live, SCOPE, Tab},
-    world::{Call, Event, Exchange, Parcel, TabId, World},
+    tab::{ENTITIES, Live, SCOPE, Tab},
+    world::{Event, Exchange, Parcel, TabId, World},
 };
 
 impl World {
@@ -66,7 +64,7 @@ impl World {
         }
     }
 
-    fn travel(&mut self) -> u64 {
+    pub fn travel(&mut self) -> u64 {
         let late = if self.strikes(Fault::Delay, 15) { self.dice.range(5_000, 90_000) } else { 0 };
         1 + self.dice.latency(40, 800) + late
     }
@@ -135,23 +133,31 @@ impl World {
         let mut changed = false;
         for (mutation, result) in pairs {
             let id = mutation["id"].as_str().unwrap_or_default();
+            let name = mutation["name"].as_str().unwrap_or_default();
+            let (entity, verb) = name.rsplit_once('.').unwrap_or_default();
+            let collection =
+                ENTITIES.iter().find(|(_, known)| *known == entity).map_or("", |(collection, _)| collection);
+            let key = mutation["args"]["id"].as_str().unwrap_or_default();
+            if let Some(tx) = transaction_of(id) {
+                let kind = match verb {
+                    "create" => MutationKind::Insert,
+                    "update" => MutationKind::Update,
+                    _ => MutationKind::Delete,
+                };
+                self.arrived(tx, collection, key, kind, Some(&mutation["args"]));
+            }
             if result["ok"] != true {
                 continue;
             }
             self.server_head = self.server_head.max(result["cursor"].as_u64().unwrap_or_default());
             let quiet = result["changes"].as_array().is_none_or(Vec::is_empty);
             // The delete of a row that was gone already is done, and changes nothing.
-            let gone = mutation["name"].as_str().is_some_and(|name| name.ends_with(".delete"));
+            let gone = verb == "delete";
             if quiet && !(gone && transaction_of(id).is_some_and(|tx| !self.ledger.was_applied(tx, id))) {
                 self.ledger.counts().repeated += 1;
                 continue;
             }
             changed |= !quiet;
-            let entity =
-                mutation["name"].as_str().and_then(|name| name.split('.').next()).unwrap_or_default();
-            let collection =
-                ENTITIES.iter().find(|(_, known)| *known == entity).map_or("", |(collection, _)| collection);
-            let key = mutation["args"]["id"].as_str().unwrap_or_default();
             match transaction_of(id) {
                 Some(tx) => self.ledger.applied(tx, id, (collection, key.to_owned())),
                 None => {
@@ -287,138 +293,6 @@ impl World {
             self.at(1, Event::Parcel(id, Parcel::Input(Input::Online(online))));
             self.restart_feeds(id);
         }
-    }
-
-    /// The app's feeds of a tab connect anew, and begin with all rows.
-    pub fn restart_feeds(&mut self, id: TabId) {
-        let Some(mut tab) = self.tabs.remove(&id) else { return };
-        let feeds: Vec<CollectionId> =
-            tab.feeds.iter().filter(|(_, feed)| feed.running).map(|(collection, _)| *collection).collect();
-        for collection in feeds {
-            self.start_feed(&mut tab, collection);
-        }
-        self.tabs.insert(id, tab);
-    }
-
-    /// The app's feed begins, or begins anew: all rows, then what changes.
-    pub fn start_feed(&mut self, tab: &mut Tab, collection: CollectionId) {
-        let name = COLLECTIONS[tab.index_of(collection)];
-        let feed = tab.feeds.entry(collection).or_default();
-        feed.running = true;
-        feed.generation += 1;
-        if self.clients[tab.client].online {
-            self.feed(tab, collection, self.app.full(name));
-        }
-    }
-
-    fn feed(&mut self, tab: &mut Tab, collection: CollectionId, update: SyncUpdate<Value>) {
-        let at = self.now + 1 + self.dice.latency(60, 1_500);
-        let feed = tab.feeds.entry(collection).or_default();
-        feed.last_at = feed.last_at.max(at);
-        let parcel = Parcel::Feed(collection, feed.generation, self.app.version(), update);
-        self.at(feed.last_at - self.now, Event::Parcel(tab.id, parcel));
-    }
-
-    /// The app's `persist` is called.
-    pub fn persist(&mut self, tab: &mut Tab, op: OpId, tx: TxId, collection: CollectionId, attempt: u32) {
-        self.note(format_args!("tab {} persists {tx}, attempt {attempt}", tab.id));
-        self.ledger.sent(tab.client, tab.id, tx);
-        let Some(view) = tab.engine.transaction(tx) else {
-            return self
-                .ledger
-                .violate(format_args!("tab {} persists {tx} and has no such transaction", tab.id));
-        };
-        let mut objects: Vec<_> = view
-            .mutations
-            .iter()
-            .map(|mutation| (mutation.collection.clone(), mutation.key.clone()))
-            .collect();
-        let mut written: Vec<_> = self
-            .ledger
-            .known(tx)
-            .into_iter()
-            .flat_map(|known| &known.objects)
-            .map(|(name, key)| ((*name).to_owned(), key.clone()))
-            .collect();
-        objects.sort();
-        written.sort();
-        if objects != written
-            || attempt == 0
-            || !objects.iter().any(|(name, _)| *name == COLLECTIONS[tab.index_of(collection)])
-        {
-            self.ledger.violate(format_args!(
-                "tab {} persists {tx} with {objects:?}, and {written:?} was written",
-                tab.id
-            ));
-        }
-        if let Some((name, _)) = objects.iter().find(|(name, _)| !tab.leases.contains(&format!("c/{name}"))) {
-            self.ledger.violate(format_args!("tab {} persists {tx} without the lease of {name}", tab.id));
-        }
-        if !self.clients[tab.client].online || self.strikes(Fault::DropRequest, 30) {
-            return self.fail_persist(tab.id, op, FailureKind::Unreachable);
-        }
-        let delay = self.travel();
-        self.at(delay, Event::Call(Box::new(Call { tab: tab.id, op, tx, mutations: view.mutations })));
-    }
-
-    pub fn call_arrives(&mut self, call: Call) {
-        let Call { tab, op, tx, mutations } = call;
-        if self.strikes(Fault::Persist, 60) {
-            let kind = match self.dice.below(10) {
-                0 => FailureKind::Permanent,
-                1 => FailureKind::AuthRequired,
-                2 => {
-                    FailureKind::Temporary { after_ms: Some(self.dice.range(0, 5_000)), counts_attempt: true }
-                }
-                _ => FailureKind::Temporary { after_ms: None, counts_attempt: true },
-            };
-            self.note(format_args!("app fails {tx}: {kind:?}"));
-            return self.fail_persist(tab, op, kind);
-        }
-        let (applied, changes) = self.app.apply(tx, &mutations);
-        self.note(format_args!("app has {tx}: {applied:?}"));
-        match applied {
-            Applied::Now => {
-                for mutation in &mutations {
-                    let collection =
-                        COLLECTIONS.into_iter().find(|name| *name == mutation.collection).unwrap_or_default();
-                    self.ledger.applied(tx, &mutation.mutation_id, (collection, mutation.key.clone()));
-                }
-            }
-            Applied::Before => self.ledger.counts().repeated += 1,
-            Applied::Refused(_) => return self.fail_persist(tab, op, FailureKind::Permanent),
-        }
-        for (collection, writes) in changes {
-            let listening: Vec<TabId> = self.tabs.keys().copied().collect();
-            for id in listening {
-                let mut tab = self.tabs.remove(&id).expect("a tab that was just listed");
-                let index = COLLECTIONS.iter().position(|name| *name == collection);
-                if let Some(known) = index.and_then(|index| tab.collections[index])
-                    && tab.feeds.get(&known).is_some_and(|feed| feed.running)
-                    && self.clients[tab.client].online
-                {
-                    self.feed(&mut tab, known, SyncUpdate::Delta(writes.clone()));
-                }
-                self.tabs.insert(id, tab);
-            }
-        }
-        if self.strikes(Fault::DropAnswer, 30) {
-            return self.fail_persist(tab, op, FailureKind::Unreachable);
-        }
-        let delay = self.travel();
-        self.at(
-            delay,
-            Event::Parcel(tab, Parcel::Input(Input::PersistAnswered(op, Ok(PersistOk::default())))),
-        );
-    }
-
-    fn fail_persist(&mut self, tab: TabId, op: OpId, kind: FailureKind) {
-        let delay = self.travel();
-        let error = ErrorInfo { name: "Error".into(), message: format!("{kind:?}"), ..ErrorInfo::default() };
-        self.at(
-            delay,
-            Event::Parcel(tab, Parcel::Input(Input::PersistAnswered(op, Err(Failure { kind, error })))),
-        );
     }
 
     /// The rows that the sync server has of an entity.

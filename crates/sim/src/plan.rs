@@ -11,6 +11,17 @@ pub struct Plan {
     pub steps: u32,
     /// Faults that do not happen.
     pub without: BTreeSet<Fault>,
+    /// The tab that makes this write to disk, counted from 1, dies right before it is done or right after.
+    pub crash: Option<Crash>,
+}
+
+/// Where a tab dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Nothing of the write is kept.
+    Before(u64),
+    /// All of it is kept, and nobody is told.
+    After(u64),
 }
 
 /// The default number of steps.
@@ -20,7 +31,7 @@ impl Plan {
     /// A plan with all faults.
     #[must_use]
     pub fn new(seed: u64, steps: u32) -> Self {
-        Self { seed, steps, without: BTreeSet::new() }
+        Self { seed, steps, without: BTreeSet::new(), crash: None }
     }
 }
 
@@ -30,7 +41,11 @@ impl fmt::Display for Plan {
         for (position, fault) in self.without.iter().enumerate() {
             write!(f, "{}{fault}", if position == 0 { " --without " } else { "," })?;
         }
-        Ok(())
+        match self.crash {
+            None => Ok(()),
+            Some(Crash::Before(write)) => write!(f, " --crash-before {write}"),
+            Some(Crash::After(write)) => write!(f, " --crash-after {write}"),
+        }
     }
 }
 
@@ -115,4 +130,27 @@ faults! {
     Discard = "discard",
     /// Tabs that register only some of the collections.
     Partial = "partial",
+    /// The app's server gives rows another key.
+    Rekey = "rekey",
+    /// A release comes out: tabs that open later have a newer version, and migrate what is queued.
+    Migrate = "migrate",
+    /// The app prunes its history.
+    Prune = "prune",
+    /// Transactions with a strategy or a function other than their collection's.
+    Mix = "mix",
+    /// `awaitSync` rejects, or never answers.
+    Await = "await",
+    /// A disk is gone for a while.
+    Storage = "storage",
+    /// The queue takes few transactions.
+    Full = "full",
+}
+
+impl Fault {
+    /// Whether it came after the first plans were noted. Those draw from dice of their own, so that a plan
+    /// without them runs as it did then.
+    #[must_use]
+    pub fn is_later(self) -> bool {
+        self >= Self::Rekey
+    }
 }

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use driftline_core::{
-    Code, DraftKind, Input, MutationDraft, Strategy, TransactionDraft, TxId, spec::CollectionId,
+    Code, DraftKind, Input, MutationDraft, Scope, Strategy, TransactionDraft, TxId, spec::CollectionId,
+    view::TransactionState,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ledger::Object,
+    app::TEMPORARY,
+    ledger::{End, Object},
     plan::Fault,
+    reference::Effect,
+    release::{FUNCTION, MERGE, NEWEST},
     server::REFUSED_FIELD,
+    settle::end_in,
     tab::{COLLECTIONS, SCOPE, Tab},
     world::{Event, TabId, World},
 };
@@ -18,6 +23,16 @@ use crate::{
 /// Collections that may share a transaction, by their place in [`COLLECTIONS`].
 const GROUPS: [&[usize]; 3] = [&[0, 1], &[2, 3], &[4]];
 const TABS_MAX: usize = 3;
+
+/// What a transaction does to one row.
+struct Written {
+    collection: CollectionId,
+    /// What showed before.
+    before: Option<Value>,
+    /// What must show then.
+    after: Option<Value>,
+    effect: Option<Effect>,
+}
 
 impl World {
     pub fn step(&mut self, step: u32) {
@@ -30,6 +45,7 @@ impl World {
             10..=29 => self.dice.range(100, 1_000),
             _ => self.dice.range(0, 60),
         };
+        self.ledger.counts().steps += 1;
         self.at(delay, Event::Step(step + 1));
         let client = self.dice.index(self.clients.len());
         let tabs: Vec<TabId> =
@@ -86,6 +102,55 @@ impl World {
                 self.open_tab(client, false);
             }
             _ => {}
+        }
+        self.later_step(client);
+    }
+
+    /// What came to be simulated later, out of dice of its own.
+    fn later_step(&mut self, client: usize) {
+        if self.strikes(Fault::Migrate, 12) && self.clients[client].release < NEWEST {
+            self.clients[client].release += 1;
+            self.ledger.counts().releases += 1;
+            let release = self.clients[client].release;
+            self.note(format_args!("release {release} comes out for client {client}"));
+        }
+        if self.strikes(Fault::Storage, 8) {
+            let for_ms = self.later_dice.range(50, 20_000);
+            self.clients[client].no_disk_until = self.now + for_ms;
+            self.ledger.counts().outages += 1;
+            self.note(format_args!("disk {client} is gone for {for_ms}"));
+        }
+        let awake: Vec<TabId> = self
+            .tabs
+            .values()
+            .filter(|tab| tab.client == client && tab.frozen_since.is_none())
+            .map(|tab| tab.id)
+            .collect();
+        if let Some(tab) = self.later_dice.pick(&awake).copied()
+            && self.strikes(Fault::Prune, 25)
+        {
+            self.turn(tab, Self::prune);
+        }
+    }
+
+    fn prune(&mut self, tab: &mut Tab) {
+        let now = self.tab_now(tab);
+        let older_than = self.later_dice.chance(500).then(|| now + self.later_dice.below(60_000));
+        let states = [TransactionState::Completed, TransactionState::Failed];
+        let states = match self.later_dice.below(3) {
+            0 => &states[..1],
+            1 => &states[1..],
+            _ => &states[..],
+        };
+        let before: Vec<(TxId, Option<End>)> =
+            tab.engine.transactions().into_iter().map(|tx| (tx, end_in(tab, tx))).collect();
+        let pruned = tab.engine.prune(now, older_than, states);
+        self.note(format_args!("tab {} prunes {states:?}: {pruned:?}", tab.id));
+        self.ledger.counts().pruned += pruned.unwrap_or_default() as u64;
+        for (tx, end) in before {
+            if let Some(end) = end {
+                self.ledger.prune_asked(tx, end);
+            }
         }
     }
 
@@ -172,9 +237,7 @@ impl World {
             .transactions()
             .into_iter()
             .filter(|tx| {
-                tab.engine
-                    .transaction(*tx)
-                    .is_some_and(|view| view.state == driftline_core::view::TransactionState::Failed)
+                tab.engine.transaction(*tx).is_some_and(|view| view.state == TransactionState::Failed)
             })
             .collect();
         let Some(tx) = self.dice.pick(&failed).copied() else { return };
@@ -185,13 +248,9 @@ impl World {
             tab.id,
             result.as_ref().map_err(|error| error.code)
         ));
-        if let Ok(new) = result {
-            let mutations = tab.engine.transaction(new).map(|view| view.mutations).unwrap_or_default();
-            let objects = mutations.into_iter().filter_map(|mutation| {
-                Some((*COLLECTIONS.iter().find(|name| **name == mutation.collection)?, mutation.key))
-            });
-            let ordered = self.ledger.known(tx).is_some_and(|known| known.ordered);
-            self.ledger.written(tab.client, tab.id, new, objects.collect(), ordered);
+        if let (Ok(new), Some(known)) = (result, self.ledger.known(tx)) {
+            let (effects, ordered) = (known.effects.clone(), known.ordered);
+            self.ledger.written(tab.client, tab.id, new, effects, ordered);
         }
     }
 
@@ -210,16 +269,20 @@ impl World {
             return self.write_nonsense(tab, &known);
         }
         let count = if self.dice.chance(700) { 1 } else { self.dice.range(2, 4) };
-        // What the rows were, and what they become.
-        let mut rows: BTreeMap<Object, (CollectionId, Option<Value>, Option<Value>)> = BTreeMap::new();
+        let mut rows: BTreeMap<Object, Written> = BTreeMap::new();
         let mut mutations = Vec::new();
         let (mut parallel, mut refused) = (group == [4], false);
         for _ in 0..count {
             let (index, collection) = known[self.dice.index(known.len())];
             let key = self.key(tab.client);
+            let key = self.temporary_key(tab, index, collection).unwrap_or(key);
             let before = tab.engine.row(collection, &key).cloned();
-            let row =
-                rows.entry((COLLECTIONS[index], key.clone())).or_insert((collection, before.clone(), before));
+            let row = rows.entry(self.object(COLLECTIONS[index], &key)).or_insert(Written {
+                collection,
+                before: before.clone(),
+                after: before,
+                effect: None,
+            });
             self.counter += 1;
             let mut fields = Map::new();
             fields.insert("n".into(), self.counter.into());
@@ -229,23 +292,19 @@ impl World {
                 refused = true;
                 fields.insert(REFUSED_FIELD.into(), true.into());
             }
-            let kind = match &mut row.2 {
+            let (kind, effect) = match &row.after {
                 None => {
                     fields.insert("id".into(), key.as_str().into());
                     let value = Value::from(fields);
-                    row.2 = Some(value.clone());
-                    DraftKind::Insert(value)
+                    (DraftKind::Insert(value.clone()), Effect::Insert(value))
                 }
-                Some(_) if self.dice.chance(300) => {
-                    row.2 = None;
-                    DraftKind::Delete
-                }
-                Some(value) => {
-                    for (field, new) in &fields {
-                        value[field.as_str()] = new.clone();
-                    }
-                    DraftKind::Update(fields.into())
-                }
+                Some(_) if self.dice.chance(300) => (DraftKind::Delete, Effect::Delete),
+                Some(_) => (DraftKind::Update(fields.clone().into()), Effect::Update(fields.into())),
+            };
+            row.after = effect.applied(row.after.take());
+            row.effect = match row.effect.take() {
+                None => Some(effect),
+                Some(earlier) => earlier.then(effect, row.before.as_ref()),
             };
             mutations.push(MutationDraft { collection, key, kind, size_bytes: 100 });
         }
@@ -254,40 +313,86 @@ impl World {
             parallel = true;
             strategy = Some(Strategy::Parallel { merge: None });
         }
+        let mut function = None;
+        if self.strikes(Fault::Mix, 120) {
+            let merge = self.later_dice.chance(500).then(|| MERGE.to_owned());
+            let mixed = match self.later_dice.below(4) {
+                0 => Strategy::Ordered(Scope::Object),
+                1 => Strategy::Ordered(Scope::Collection),
+                _ => Strategy::Parallel { merge },
+            };
+            parallel = matches!(mixed, Strategy::Parallel { .. });
+            strategy = Some(mixed);
+            if group != [0, 1] && self.later_dice.chance(300) {
+                function = Some(FUNCTION.to_owned());
+            }
+            self.ledger.counts().mixed += 1;
+        }
+        let merges = matches!(strategy, Some(Strategy::Parallel { merge: Some(_) }));
         let text = format!(
             "{:?}",
             mutations.iter().map(|mutation| (&mutation.key, &mutation.kind)).collect::<Vec<_>>()
         );
+        let full = tab.engine.status().pending >= self.pending_max;
         let now = self.tab_now(tab);
-        let result = tab
-            .engine
-            .transact(now, TransactionDraft { mutations, strategy, function: None, metadata: None });
+        let result =
+            tab.engine.transact(now, TransactionDraft { mutations, strategy, function, metadata: None });
         self.note(format_args!(
             "tab {} writes {:?} {text}",
             tab.id,
             result.as_ref().map_err(|error| error.code)
         ));
         match result {
+            Ok(_) if full => self.ledger.violate(format_args!("tab {} writes into a full queue", tab.id)),
             Ok(tx) => {
-                let touched =
-                    rows.iter().filter(|(_, (_, before, after))| before.is_some() || after.is_some());
-                let objects = touched.map(|(object, _)| object.clone()).collect();
-                self.ledger.written(tab.client, tab.id, tx, objects, !parallel);
-                for ((name, key), (collection, _, after)) in rows {
-                    if tab.loaded && tab.engine.row(collection, &key) != after.as_ref() {
-                        let shown = tab.engine.row(collection, &key);
+                let effects =
+                    rows.iter().filter_map(|(object, row)| Some((object.clone(), row.effect.clone()?)));
+                self.ledger.written(tab.client, tab.id, tx, effects.collect(), !parallel);
+                if merges {
+                    self.merged.extend(rows.keys().map(|object| (tab.client, object.clone())));
+                }
+                for (object, row) in rows {
+                    let shown = tab.engine.row(row.collection, &object.1);
+                    // Where a merge has a say, what shows is not what was written.
+                    let merged = self.merged.contains(&(tab.client, object.clone()));
+                    if tab.loaded && !merged && shown != row.after.as_ref() {
+                        let after = row.after;
                         self.ledger.violate(format_args!(
-                            "tab {} wrote {after:?} to {name}/{key}, and {shown:?} shows",
+                            "tab {} wrote {after:?} to {object:?}, and {shown:?} shows",
                             tab.id
                         ));
                     }
                 }
             }
             Err(error) if tab.broken && error.code == Code::StorageUnavailable => {}
+            Err(error) if full && error.code == Code::QueueFull => self.ledger.counts().full += 1,
             Err(error) => {
                 self.ledger.violate(format_args!("tab {} is refused a good write: {error:?}", tab.id))
             }
         }
+    }
+
+    /// Now and then a key that the app makes up for a new row, or one that it made up before.
+    fn temporary_key(&mut self, tab: &Tab, index: usize, collection: CollectionId) -> Option<String> {
+        let name = COLLECTIONS[index];
+        // What is inserted under one is the app's server's to name.
+        if !matches!(name, "notes" | "tags") || !self.strikes(Fault::Rekey, 350) {
+            return None;
+        }
+        let client = tab.client;
+        if self.later_dice.chance(350) {
+            let key = format!("{TEMPORARY}{client}-{}", self.counter);
+            self.clients[client].temporary.push(key);
+        }
+        let key = self.later_dice.pick(&self.clients[client].temporary)?.clone();
+        // The server's own key once this tab knows that the two are one.
+        let row = tab.engine.row(collection, &key);
+        let now = self
+            .app
+            .key_for(name, &key)
+            .filter(|now| row.is_some() && tab.engine.row(collection, now) == row);
+        let now = now.cloned();
+        now.filter(|_| self.later_dice.chance(500)).or(Some(key))
     }
 
     /// Writes what must be refused.
@@ -310,7 +415,8 @@ impl World {
             .engine
             .transact(now, TransactionDraft { mutations, strategy: None, function: None, metadata: None });
         let result = result.map_err(|error| error.code);
-        if result != Err(code) || tab.engine.rows(collection).count() != before {
+        let full = tab.engine.status().pending >= self.pending_max && result == Err(Code::QueueFull);
+        if (result != Err(code) && !full) || tab.engine.rows(collection).count() != before {
             self.ledger.violate(format_args!(
                 "tab {} writes nonsense, and instead of {code:?} has {result:?}",
                 tab.id

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftline_core::{
-    CollectionSpec, Config, Engine, Input, LeaseName, LiveEvent, OpId, Output, RemoteSpec, RetryPolicy,
-    Scope, Strategy, Timestamp, TxId,
+    Config, Engine, Input, LeaseName, LiveEvent, OpId, Output, RemoteSpec, Timestamp, TxId,
     spec::{BackendSpec, CollectionId, RemoteId},
 };
 use serde_json::Value;
 
 use crate::{
     plan::Fault,
+    release,
     world::{Event, Job, Parcel, TabId, World},
 };
 
@@ -43,8 +43,12 @@ pub(crate) struct Tab {
     pub live: BTreeMap<RemoteId, Live>,
     pub feeds: BTreeMap<CollectionId, Feed>,
     pub awaits: BTreeMap<OpId, (TxId, CollectionId)>,
+    /// Those that hear of nothing and end with their time-out.
+    pub deaf_awaits: BTreeSet<OpId>,
     pub leases: BTreeSet<LeaseName>,
     pub skew_ms: i64,
+    /// The version of the app that it runs.
+    pub release: u32,
     /// When the last message of the broadcast channel comes: it keeps its order.
     pub channel_at: u64,
 }
@@ -84,11 +88,11 @@ impl World {
         let id = self.next_tab;
         self.next_tab += 1;
         let seed = self.dice.seed();
-        let skew_ms = self.clients[client].skew_ms;
+        let (skew_ms, release) = (self.clients[client].skew_ms, self.clients[client].release);
         let mut tab = Tab {
             id,
             client,
-            engine: Engine::new(Config { seed, pending_max: 10_000 }),
+            engine: Engine::new(Config { seed, pending_max: self.pending_max }),
             remote: RemoteId(0),
             collections: [None; COLLECTIONS.len()],
             rows: BTreeMap::new(),
@@ -102,8 +106,10 @@ impl World {
             live: BTreeMap::new(),
             feeds: BTreeMap::new(),
             awaits: BTreeMap::new(),
+            deaf_awaits: BTreeSet::new(),
             leases: BTreeSet::new(),
             skew_ms,
+            release,
             channel_at: 0,
         };
         let partial = !whole && self.strikes(Fault::Partial, 150);
@@ -115,11 +121,10 @@ impl World {
         if !self.clients[client].online {
             tab.engine.handle_input(now, Input::Online(false));
         }
-        let retry = RetryPolicy { retries: 4, base_delay_ms: 500, max_delay_ms: 20_000, jitter: true };
         let remote = RemoteSpec {
             id: "mizu:main".into(),
             backend: BackendSpec::Mizu { scope: SCOPE.into(), poke: true },
-            retry: retry.clone(),
+            retry: release::retry(),
         };
         tab.remote = tab.engine.connect(now, remote).expect("a new tab has no remote yet");
         let mut order: Vec<usize> = (0..COLLECTIONS.len()).collect();
@@ -129,32 +134,7 @@ impl World {
             if partial && self.dice.chance(400) {
                 continue;
             }
-            let name = COLLECTIONS[index];
-            let entity = ENTITIES.iter().find(|(collection, _)| *collection == name);
-            let spec = CollectionSpec {
-                id: name.into(),
-                remote: entity.map(|(_, entity)| (tab.remote, (*entity).into())),
-                persist: match name {
-                    "notes" | "tags" => Some(1),
-                    "likes" => Some(2),
-                    _ => None,
-                },
-                has_sync: entity.is_none(),
-                has_await_sync: matches!(name, "notes" | "likes"),
-                functions: Vec::new(),
-                merges: Vec::new(),
-                strategy: match name {
-                    "tags" => Strategy::Ordered(Scope::Collection),
-                    "likes" => Strategy::Parallel { merge: None },
-                    _ => Strategy::Ordered(Scope::Object),
-                },
-                retry: retry.clone(),
-                concurrent_persists: 3,
-                version: 1,
-                migrate: None,
-                key_field: None,
-                mirror: name == MIRRORED,
-            };
+            let spec = release::collection(index, tab.remote, release);
             let collection = tab.engine.register(now, spec).expect("each collection is registered once");
             tab.collections[index] = Some(collection);
             tab.rows.insert(collection, BTreeMap::new());
@@ -325,6 +305,7 @@ impl World {
         let ready: Vec<OpId> = tab
             .awaits
             .iter()
+            .filter(|(op, _)| !tab.deaf_awaits.contains(op))
             .filter(|(_, (tx, collection))| {
                 let seen =
                     tab.feeds.get(collection).filter(|feed| feed.running).map_or(0, |feed| feed.version);
@@ -372,7 +353,13 @@ impl World {
             }
             Output::AwaitSync { op, transaction, collection, .. } => {
                 self.ask(tab, op, |world, tab| {
+                    if world.strikes(Fault::Await, 60) {
+                        return world.fail_await(tab.id, op);
+                    }
                     tab.awaits.insert(op, (transaction, collection));
+                    if world.strikes(Fault::Await, 60) {
+                        tab.deaf_awaits.insert(op);
+                    }
                     world.at(AWAIT_TIMEOUT_MS, Event::Parcel(tab.id, Parcel::AwaitTimeout(op)));
                     world.answer_awaits(tab);
                 });
@@ -435,10 +422,15 @@ impl World {
                 ));
                 self.ledger.counts().resets += u64::from(code == driftline_core::Code::BackendReset);
             }
-            Output::Rekeyed { from, to, .. } => self.ledger.violate(format_args!(
-                "tab {} is told of a new key for {from}, {to}, and nobody gave one",
-                tab.id
-            )),
+            Output::Rekeyed { collection, from, to } => {
+                let name = COLLECTIONS[tab.index_of(collection)];
+                if self.app.key_for(name, &from) != Some(&to) {
+                    self.ledger.violate(format_args!(
+                        "tab {} is told of a new key for {from}, {to}, and nobody gave it",
+                        tab.id
+                    ));
+                }
+            }
             Output::SyncedRows(_) | Output::Ready(_) | Output::Synced(_) | Output::Status => {}
         }
     }

@@ -1,6 +1,6 @@
 //! The simulated world: its clock, its queue of events, and who lives in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftline_core::{
     Checkpoint, Commit, CommitError, HttpResponse, Input, LeaseName, LiveEvent, OpId, SyncUpdate,
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     app::AppServer,
     dice::Dice,
-    ledger::Ledger,
+    ledger::{Ledger, Object},
     plan::{Fault, Plan},
     server::{Model, SyncServer},
     tab::Tab,
@@ -27,6 +27,8 @@ pub(crate) type TabId = u32;
 pub(crate) struct World {
     pub plan: Plan,
     pub dice: Dice,
+    /// What the later faults are drawn from: see [`Fault::is_later`].
+    pub later_dice: Dice,
     pub now: u64,
     queue: BTreeMap<(u64, u64), Event>,
     next_event: u64,
@@ -44,6 +46,11 @@ pub(crate) struct World {
     pub next_exchange: u64,
     pub keys: u64,
     pub counter: u64,
+    pub pending_max: usize,
+    /// Objects of a client that some merge had a say in.
+    pub merged: BTreeSet<(usize, Object)>,
+    /// Writes to any disk so far.
+    pub writes: u64,
 }
 
 /// A browser's profile.
@@ -55,6 +62,12 @@ pub(crate) struct Client {
     pub online: bool,
     /// How far the clock is off, in milliseconds.
     pub skew_ms: i64,
+    /// The version of the app that tabs opened now have.
+    pub release: u32,
+    /// Until when its disk is gone.
+    pub no_disk_until: u64,
+    /// Keys that the app made up for new rows, to be replaced by the server's.
+    pub temporary: Vec<String>,
 }
 
 /// A Web Lock.
@@ -136,9 +149,13 @@ impl World {
         let mut dice = Dice::new(plan.seed);
         let clients = dice.range(1, 3);
         let keys = dice.range(1, 5);
+        let mut later_dice = Dice::new(plan.seed ^ LATER);
+        let few = later_dice.chance(150) && !plan.without.contains(&Fault::Full);
+        let pending_max = if few { later_dice.index(12) + 3 } else { PENDING_MAX };
         let mut world = Self {
             plan,
             dice,
+            later_dice,
             now: 0,
             queue: BTreeMap::new(),
             next_event: 0,
@@ -156,6 +173,9 @@ impl World {
             next_exchange: 0,
             keys,
             counter: 0,
+            pending_max,
+            merged: BTreeSet::new(),
+            writes: 0,
         };
         for _ in 0..clients {
             let client = world.add_client();
@@ -172,6 +192,9 @@ impl World {
             locks: BTreeMap::new(),
             online: true,
             skew_ms: 0,
+            release: 1,
+            no_disk_until: 0,
+            temporary: Vec::new(),
         });
         self.clients.len() - 1
     }
@@ -185,7 +208,8 @@ impl World {
     /// Whether a fault strikes, so many times in a thousand. After the healing none does.
     pub fn strikes(&mut self, fault: Fault, per_mille: u64) -> bool {
         // The dice fall in any case, so that a plan without a fault differs from the one with it by that alone.
-        self.dice.chance(per_mille) && !self.healed && !self.plan.without.contains(&fault)
+        let dice = if fault.is_later() { &mut self.later_dice } else { &mut self.dice };
+        dice.chance(per_mille) && !self.healed && !self.plan.without.contains(&fault)
     }
 
     pub fn note(&mut self, line: std::fmt::Arguments<'_>) {
@@ -206,6 +230,7 @@ impl World {
                     .violate(format_args!("{at_once} events at one moment: something runs in a circle"));
             }
             self.now = due;
+            self.ledger.counts().events += 1;
             self.handle(event);
         }
         self.now = self.now.max(until);
@@ -239,5 +264,9 @@ impl World {
     }
 }
 
+/// Makes the later dice's seed of a plan's.
+const LATER: u64 = 0x5851_f42d_4c95_7f2d;
+/// What a queue takes that is not to be full.
+const PENDING_MAX: usize = 10_000;
 /// More events than this at one moment of virtual time are a circle.
 const EVENTS_AT_ONCE_MAX: u32 = 20_000;

@@ -1,6 +1,6 @@
 //! A few dozen seeds, those that failed once, and the proof that a seed repeats itself.
 
-use driftline_sim::{Fault, Plan, STEPS, run};
+use driftline_sim::{Crash, Fault, Plan, STEPS, run};
 
 #[test]
 fn the_first_seeds_hold() {
@@ -54,6 +54,12 @@ fn the_faults_happen() {
         counts.fenced,
         counts.checkpoints,
         counts.resets,
+        counts.rekeyed,
+        counts.releases,
+        counts.pruned,
+        counts.mixed,
+        counts.outages,
+        counts.full,
     ];
     assert!(happened.iter().all(|count| *count > 0), "{counts:?}");
 }
@@ -72,6 +78,23 @@ fn without_faults_nothing_crashes_is_stolen_or_refused_by_a_fence() {
     }
 }
 
+#[test]
+fn a_tab_may_die_before_or_after_any_write_to_disk() {
+    // Other faults would only blur where it died.
+    let without = || Fault::ALL.iter().copied().collect();
+    for seed in 1..=3 {
+        let plan = Plan { without: without(), ..Plan::new(seed, 30) };
+        let writes = run(&plan, false).counts.writes;
+        assert!(writes > 30, "{plan} writes {writes} times");
+        for write in 1..=writes {
+            for crash in [Crash::Before(write), Crash::After(write)] {
+                let plan = Plan { crash: Some(crash), ..plan.clone() };
+                assert_eq!(run(&plan, false).violation, None, "{plan}");
+            }
+        }
+    }
+}
+
 /// Reads `--seed N [--steps N] [--without A,B]`, as the program prints it.
 fn parse(text: &str) -> Plan {
     let mut plan = Plan::new(0, STEPS);
@@ -79,6 +102,12 @@ fn parse(text: &str) -> Plan {
     for pair in words.chunks(2) {
         match *pair {
             ["--seed", value] => plan.seed = value.parse().expect("a seed is a number"),
+            ["--crash-before", value] => {
+                plan.crash = Some(Crash::Before(value.parse().expect("a write is a number")))
+            }
+            ["--crash-after", value] => {
+                plan.crash = Some(Crash::After(value.parse().expect("a write is a number")))
+            }
             ["--steps", value] => plan.steps = value.parse().expect("steps are a number"),
             ["--without", value] => {
                 plan.without = value.split(',').map(|fault| fault.parse().expect("a fault's name")).collect()

@@ -14,6 +14,9 @@ use crate::{
     view::TransactionState,
 };
 
+/// How many discarded transactions are remembered by name.
+const DISCARDED_MAX: usize = 1_000;
+
 impl<V: Value> Engine<V> {
     pub(super) fn apply(&mut self, now: Timestamp, fact: Fact<V>, order: Order) {
         match fact {
@@ -34,6 +37,7 @@ impl<V: Value> Engine<V> {
             Fact::Failed { tx, at, error, cause } => {
                 self.with(tx, |engine, tx| engine.apply_failed(now, tx, at, error, cause))
             }
+            Fact::Discarded { tx } if !self.is_listed(tx) => self.remember_discarded(tx),
             Fact::Discarded { tx } => self.with(tx, |engine, tx| {
                 // The backend had it before the journal had this: it can't be taken back any more.
                 if matches!(
@@ -87,6 +91,13 @@ impl<V: Value> Engine<V> {
                 }
                 if !self.journal.quiet {
                     self.tell_synced(collection);
+                }
+            }
+            Fact::Doubtful { collection, keys } => {
+                let collection = self.collection_named(&collection);
+                for key in keys {
+                    let row = self.collections[collection].row_ix(&key);
+                    self.journal.mirror_doubts.insert(collection, row);
                 }
             }
             Fact::Provisional { table, writes } => {
@@ -180,11 +191,16 @@ impl<V: Value> Engine<V> {
     pub(super) fn tell_outcome(&mut self, tx: TxIx, before: TransactionState) {
         let Some(slot) = self.txs[tx].as_ref() else { return };
         if !self.txs_by_order.contains_key(&slot.order) {
-            // The journal no longer has it: it was discarded or pruned elsewhere.
-            if !before.is_final() {
+            // The journal no longer has it: it was discarded, or was done and was pruned.
+            let id = slot.id;
+            if !before.is_final() && self.discarded.contains(&id) {
                 self.tell(tx, TxEvent::Discarded);
+            } else if !before.is_final() {
+                if before != TransactionState::PersistedAwaitingSync {
+                    self.tell(tx, TxEvent::Persisted);
+                }
+                self.tell(tx, TxEvent::Completed);
             }
-            let id = self.tx(tx).id;
             self.txs_by_id.remove(&id);
             self.changed.remove(&tx);
             self.txs[tx] = None;
@@ -298,30 +314,38 @@ impl<V: Value> Engine<V> {
     }
 
     fn apply_started(&mut self, tx: TxIx, at: Timestamp) {
-        let slot = self.tx_mut(tx);
+        let quiet = self.journal.quiet;
+        let slot = self.tx(tx);
         if slot.is_done() {
             return;
         }
         // The tab that sends it noted its attempt when it began; its answer may have come before this commit.
-        let is_noted = slot.op.is_some()
+        // Where the journal is read anew, what was noted is forgotten, and noted again.
+        let is_noted = (slot.op.is_some() && !quiet)
             || slot
                 .attempts
                 .last()
                 .is_some_and(|attempt| attempt.started_at == at && attempt.completed_at.is_none());
         if !is_noted {
-            slot.attempts.push(Attempt {
-                started_at: at,
-                completed_at: None,
-                error: None,
-                retry_at: None,
-                counted: true,
-            });
-            slot.state = TransactionState::Persisting;
-            slot.updated_at = at;
-            slot.not_before = None;
-            self.lock_rows(tx);
-            self.note(tx);
+            self.note_started(tx, at);
         }
+    }
+
+    /// Notes that an attempt has begun.
+    pub(super) fn note_started(&mut self, tx: TxIx, at: Timestamp) {
+        let slot = self.tx_mut(tx);
+        slot.attempts.push(Attempt {
+            started_at: at,
+            completed_at: None,
+            error: None,
+            retry_at: None,
+            counted: true,
+        });
+        slot.state = TransactionState::Persisting;
+        slot.updated_at = at;
+        slot.not_before = None;
+        self.lock_rows(tx);
+        self.note(tx);
     }
 
     fn apply_retried(
@@ -426,15 +450,32 @@ impl<V: Value> Engine<V> {
         }
     }
 
+    /// Whether a transaction is in what was read of the journal so far, or was written here.
+    fn is_listed(&self, id: TxId) -> bool {
+        let Some(&tx) = self.txs_by_id.get(&id) else { return false };
+        self.txs_by_order.get(&self.tx(tx).order) == Some(&tx)
+    }
+
+    /// What was written behind it in a tab that has not heard of it goes too, and its author may still be asleep.
+    fn remember_discarded(&mut self, id: TxId) {
+        self.discarded.insert(id);
+        if self.discarded.len() > DISCARDED_MAX {
+            // Identifiers begin with a time: the oldest goes.
+            self.discarded.pop_first();
+        }
+    }
+
     /// Drops a transaction from the list.
     fn remove(&mut self, tx: TxIx) {
         let Some(slot) = &self.txs[tx] else { return };
-        if slot.state == TransactionState::Failed {
+        // What was written behind one that is completed has what it waited for, pruned or not.
+        let (id, order, failed) = (slot.id, slot.order, slot.state == TransactionState::Failed);
+        if failed {
             self.failed_count -= 1;
+            self.remember_discarded(id);
         }
-        self.discarded.insert(slot.id, tx);
-        self.txs_by_id.remove(&slot.id);
-        self.txs_by_order.remove(&slot.order);
+        self.txs_by_id.remove(&id);
+        self.txs_by_order.remove(&order);
         self.changed.remove(&tx);
         self.txs[tx] = None;
         self.status_changed = true;

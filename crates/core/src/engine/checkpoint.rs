@@ -90,6 +90,24 @@ impl<V: Value> Engine<V> {
         self.journal.checkpoint = self.journal.checkpoint.max(upto);
     }
 
+    /// Rows that are gone and may still be in the mirror, of collections that this tab does not know: the log, from
+    /// which a leader would learn of them, is about to go.
+    fn doubtful(&self) -> Vec<Fact<V>> {
+        let mut facts: Vec<Fact<V>> = Vec::new();
+        for (collection, row) in self.journal.mirror_doubts.iter() {
+            let holder = &self.collections[collection];
+            if holder.registered.is_some() || holder.row(row).base().is_some() {
+                continue;
+            }
+            let key = holder.key(row).clone();
+            match facts.last_mut() {
+                Some(Fact::Doubtful { collection: last, keys }) if *last == holder.name => keys.push(key),
+                _ => facts.push(Fact::Doubtful { collection: holder.name.clone(), keys: vec![key] }),
+            }
+        }
+        facts
+    }
+
     /// The segments that the log since the last checkpoint has changed: what to put, and what is empty now.
     fn segments(&self) -> (Vec<(String, crate::Record<V>)>, Vec<String>) {
         let mut segments: Vec<(String, Vec<Fact<V>>)> = Vec::new();
@@ -140,6 +158,8 @@ impl<V: Value> Engine<V> {
                 .filter(|collection| collection.ever_synced)
                 .map(|collection| Fact::Synced { table: collection.table.clone() }),
         );
+        cursors.extend(self.doubtful());
+        cursors.extend(self.discarded.iter().map(|&tx| Fact::Discarded { tx }));
         for collection in &self.collections {
             cursors.extend(collection.aliases.iter().map(|(from, to)| Fact::Rekeyed {
                 collection: collection.name.clone(),

@@ -12,34 +12,37 @@ use crate::{
 };
 
 impl<V: Value> Engine<V> {
-    /// Decides that a row the transaction wrote has another key. A key that can't be one is left as it is, and told.
+    /// Decides that what the transaction wrote under a key has another one now: in each collection where it
+    /// inserted it, or, if it did so in none, where it changed it. A key that can't be one is left as it is, and told.
     pub(super) fn decide_rekey(&mut self, line: usize, tx: TxIx, from: &str, to: &str) {
         let slot = self.tx(tx);
         let id = slot.id;
-        let written =
-            slot.mutations.iter().find(|mutation| *mutation.key == *from).map(|mutation| mutation.collection);
-        match written {
-            Some(written) if !to.is_empty() && to.len() <= KEY_MAX_BYTES => {
-                let collection = self.collections[written].name.clone();
-                let field = self.collections[written]
-                    .registered
-                    .as_ref()
-                    .and_then(|registration| registration.key_field.clone());
-                self.decide(line, Fact::Rekeyed { collection, from: from.into(), to: to.into(), field });
-            }
-            _ => {
-                let error = ErrorInfo::of(
-                    Code::InvalidKey,
-                    format!(
-                        "persist() gave the row {from} a new key, and either the transaction did not write that row or the key is not a string of 1 to {KEY_MAX_BYTES} bytes; the row keeps its key"
-                    ),
-                );
-                self.outputs.push_back(Output::Error {
-                    code: Code::InvalidKey,
-                    error,
-                    transaction: Some(id),
-                });
-            }
+        let wrote = |inserts: bool| -> Vec<usize> {
+            let of_key = slot.mutations.iter().filter(|mutation| *mutation.key == *from);
+            of_key
+                .filter(|mutation| (mutation.kind() == MutationKind::Insert) == inserts)
+                .map(|mutation| mutation.collection)
+                .collect()
+        };
+        let mut written = wrote(true);
+        if written.is_empty() {
+            written = wrote(false);
+        }
+        if written.is_empty() || to.is_empty() || to.len() > KEY_MAX_BYTES {
+            let error = ErrorInfo::of(
+                Code::InvalidKey,
+                format!(
+                    "persist() gave the row {from} a new key, and either the transaction did not write that row or the key is not a string of 1 to {KEY_MAX_BYTES} bytes; the row keeps its key"
+                ),
+            );
+            self.outputs.push_back(Output::Error { code: Code::InvalidKey, error, transaction: Some(id) });
+            return;
+        }
+        for collection in written {
+            let holder = &self.collections[collection];
+            let field = holder.registered.as_ref().and_then(|registration| registration.key_field.clone());
+            let collection = holder.name.clone();
+            self.decide(line, Fact::Rekeyed { collection, from: from.into(), to: to.into(), field });
         }
     }
 

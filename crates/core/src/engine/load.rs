@@ -8,7 +8,8 @@ use super::{
     transaction::{Change, TxIx},
 };
 use crate::{
-    Code, CommitError, ErrorInfo, Output, Timestamp, TxId, Value, input::Loaded, view::TransactionState,
+    Code, CommitError, ErrorInfo, Output, Timestamp, TxId, Value, input::Loaded, record::Fact,
+    view::TransactionState,
 };
 
 impl<V: Value> Engine<V> {
@@ -62,6 +63,7 @@ impl<V: Value> Engine<V> {
         self.journal.grown = self.journal.grown.max(self.journal.applied);
         self.journal.state = State::Loaded;
         self.journal.quiet = false;
+        self.take_up_open();
         for collection in 0..self.collections.len() {
             for row in 0..self.collections[collection].rows.len() {
                 self.refresh(collection, row);
@@ -112,6 +114,28 @@ impl<V: Value> Engine<V> {
         }
         self.read_on();
         self.plan_checkpoint(now);
+    }
+
+    /// What this tab has begun and decided and not committed yet is not in what was read: it is noted again.
+    fn take_up_open(&mut self) {
+        for slot in self.txs.iter_mut().flatten() {
+            (slot.deciding, slot.completing) = (false, false);
+        }
+        let mut begun = Vec::new();
+        for entry in &self.journal.open {
+            let Open::Fact(fact, _) = entry else { continue };
+            let Some(&tx) = fact.tx().and_then(|id| self.txs_by_id.get(&id)) else { continue };
+            let slot = self.txs[tx].as_mut().expect("an indexed transaction is there");
+            match fact {
+                Fact::Started { at, .. } if !slot.is_done() => begun.push((tx, *at)),
+                Fact::Started { .. } => {}
+                _ => slot.deciding = true,
+            }
+            slot.completing |= matches!(fact, Fact::Completed { .. });
+        }
+        for (tx, at) in begun {
+            self.note_started(tx, at);
+        }
     }
 
     /// Empties what is told by the journal, for reading it anew. Rows keep their places.

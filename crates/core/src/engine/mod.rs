@@ -60,8 +60,8 @@ pub struct Engine<V: Value> {
     txs_by_order: BTreeMap<Order, TxIx>,
     unfinished: BTreeMap<Order, TxIx>,
     failed_count: usize,
-    /// Transactions that were discarded while this tab was open: what was written behind one goes too.
-    discarded: BTreeMap<TxId, TxIx>,
+    /// Transactions that failed or were given up and are no longer listed: what was written behind one goes too.
+    discarded: BTreeSet<TxId>,
     uncommitted_count: u64,
     journal: Journal<V>,
     /// Segments of rows and of transactions that differ from the checkpoint's.
@@ -154,7 +154,7 @@ impl<V: Value> Engine<V> {
             txs_by_order: BTreeMap::new(),
             unfinished: BTreeMap::new(),
             failed_count: 0,
-            discarded: BTreeMap::new(),
+            discarded: BTreeSet::new(),
             uncommitted_count: 0,
             journal: Journal::default(),
             touched_rows: RowSet::default(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Engine, Op, Timer,
-    transaction::{Attempt, Order, TxIx},
+    transaction::{Order, TxIx},
 };
 use crate::{
     Code, ErrorInfo, Failure, FailureKind, OpId, Output, PersistOk, RetryPolicy, Timestamp, Value,
@@ -186,20 +186,8 @@ impl<V: Value> Engine<V> {
 
     /// Notes that an attempt begins.
     pub(super) fn begin(&mut self, now: Timestamp, line: usize, tx: TxIx) {
-        let slot = self.tx_mut(tx);
-        slot.attempts.push(Attempt {
-            started_at: now,
-            completed_at: None,
-            error: None,
-            retry_at: None,
-            counted: true,
-        });
-        slot.state = TransactionState::Persisting;
-        slot.updated_at = now;
-        slot.not_before = None;
-        let id = slot.id;
-        self.lock_rows(tx);
-        self.changed.insert(tx);
+        self.note_started(tx, now);
+        let id = self.tx(tx).id;
         self.decide(line, Fact::Started { tx: id, at: now });
     }
 
@@ -463,7 +451,7 @@ impl<V: Value> Engine<V> {
             return None;
         }
         self.tx(tx).behind.iter().find_map(|id| {
-            if self.discarded.contains_key(id) {
+            if self.discarded.contains(id) {
                 return Some((
                     ErrorInfo::of(
                         Code::Discarded,

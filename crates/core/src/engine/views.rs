@@ -8,10 +8,14 @@ use crate::{
 };
 
 impl<V: Value> Engine<V> {
-    /// What shows of a row.
+    /// What shows of a row. A key that was given up leads to the one that replaced it.
     #[must_use]
     pub fn row(&self, collection: CollectionId, key: &str) -> Option<&V> {
-        self.collections.get(collection.0 as usize)?.rows.get(key)?.visible.as_ref()
+        let holder = self.collections.get(collection.0 as usize)?;
+        match holder.aliases.get(key) {
+            Some(&row) => holder.row(row).visible.as_ref(),
+            None => holder.rows.get(key)?.visible.as_ref(),
+        }
     }
 
     /// All rows that show, in the order in which their keys first came.
