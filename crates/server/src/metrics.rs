@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use driftline_protocol::mizu::PushResponse;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -39,6 +41,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts the mutations of a push that was answered.
+    pub fn count_push(&self, response: &PushResponse) {
+        let applied = response.results.iter().filter(|result| result.ok).count();
+        self.mutations_applied.add(applied as u64);
+        self.mutations_refused.add((response.results.len() - applied) as u64);
+    }
+
     /// The text of `/metrics`; `listeners` is how many wait for pokes.
     pub fn render(&self, listeners: usize) -> String {
         let mut text = String::new();

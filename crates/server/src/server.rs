@@ -10,18 +10,19 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::{Engine, EntityMutator, LocalPokes, Mutator, SqliteStorage};
 use crate::error::{Error, Result};
 use crate::files::{BlobStore, PartialLocks};
 use crate::metrics::Metrics;
+use crate::routes::sockets::MAX_SOCKETS;
 use crate::routes::{self, App};
 use crate::writer::Writer;
 
@@ -79,6 +80,7 @@ impl Server {
             metrics: Metrics::default(),
             config,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             stopping: stopping.clone(),
         });
         Ok(Self { listener, address, router, engine, writer: writer_thread, stopping, _data_lock: data_lock })
@@ -98,7 +100,7 @@ impl Server {
     /// most [`DRAIN_TIMEOUT`], and closes the storage.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let Self { listener, router, engine, writer, stopping, .. } = self;
-        let graceful = GracefulShutdown::new();
+        let connected = TaskTracker::new();
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut stop = pin!(stop);
         loop {
@@ -118,10 +120,18 @@ impl Server {
                     }
                 },
             };
-            let connection = graceful.watch(connection(stream, router.clone()));
-            tokio::spawn(async move {
+            let mut connection = Box::pin(connection(stream, router.clone()));
+            let stopping = stopping.clone();
+            connected.spawn(async move {
                 let _permit = permit;
-                if let Err(error) = connection.await {
+                let done = tokio::select! {
+                    done = connection.as_mut() => done,
+                    () = stopping.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                if let Err(error) = done {
                     tracing::debug!(%error, "connection");
                 }
             });
@@ -129,7 +139,8 @@ impl Server {
         drop(listener);
         stopping.cancel();
         tracing::info!("stopping");
-        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        connected.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, connected.wait()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
         drop((router, engine));
@@ -141,7 +152,7 @@ impl Server {
 type Service = TowerToHyperService<Router>;
 type Io = TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>;
 
-fn connection(stream: TcpStream, router: Router) -> http1::Connection<Io, Service> {
+fn connection(stream: TcpStream, router: Router) -> http1::UpgradeableConnection<Io, Service> {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -151,6 +162,7 @@ fn connection(stream: TcpStream, router: Router) -> http1::Connection<Io, Servic
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .with_upgrades()
 }
 
 fn lock_directory(config: &Config) -> Result<std::fs::File> {

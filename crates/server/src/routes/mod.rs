@@ -3,7 +3,10 @@
 mod body;
 mod events;
 mod files;
+mod plan;
+mod pokes;
 mod respond;
+pub(crate) mod sockets;
 mod static_files;
 mod sync;
 mod system;
@@ -42,6 +45,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     /// Bounds the threads that read the database at a time.
     pub(crate) readers: Arc<Semaphore>,
+    /// Bounds the WebSockets that are open at a time.
+    pub(crate) sockets: Arc<Semaphore>,
     /// Cancelled when the server stops: ends what would go on by itself.
     pub(crate) stopping: CancellationToken,
 }
@@ -57,6 +62,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/_sync/snapshot", post(sync::snapshot))
         .route("/_sync/events", get(events::events))
         .route("/events", get(events::events))
+        .route("/ws", get(pokes::json))
+        .route("/_sync/ws", get(pokes::json))
+        .route("/plan/_sync/push", post(plan::push))
+        .route("/plan/_sync/pull", post(plan::pull))
+        .route("/plan/_sync/snapshot", post(plan::snapshot))
+        .route("/plan/_sync/events", get(events::events))
+        .route("/plan/events", get(events::events))
+        .route("/plan/ws", get(pokes::binary))
+        .route("/plan/_sync/ws", get(pokes::binary))
         .route("/files/{digest}", get(files::read).put(files::put).delete(files::delete))
         .route("/healthz", get(system::health))
         .route("/metrics", get(system::metrics));

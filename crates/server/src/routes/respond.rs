@@ -19,7 +19,9 @@ pub(super) enum Shape {
 impl Shape {
     /// The shape of the wire that a path belongs to.
     pub(super) fn of_path(path: &str) -> Self {
-        if path.starts_with("/_sync/") || path == "/events" { Self::Mizu } else { Self::Plain }
+        let is_mizu =
+            path.starts_with("/_sync/") || path.starts_with("/plan/") || ["/events", "/ws"].contains(&path);
+        if is_mizu { Self::Mizu } else { Self::Plain }
     }
 }
 

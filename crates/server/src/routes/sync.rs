@@ -25,9 +25,7 @@ pub(super) async fn push(State(app): State<Arc<App>>, headers: HeaderMap, body: 
     let apply = async {
         let push = parse(&headers, body).await?;
         let response = app.writer.push(push).await?;
-        let applied = response.results.iter().filter(|result| result.ok).count();
-        app.metrics.mutations_applied.add(applied as u64);
-        app.metrics.mutations_refused.add((response.results.len() - applied) as u64);
+        app.metrics.count_push(&response);
         Ok(json(&response))
     };
     answer(apply.await)
@@ -73,12 +71,12 @@ where
 }
 
 /// The published server looks at no `Content-Type`, so neither do we; foreign pages are kept out by their origin.
-async fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T> {
+pub(super) async fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T> {
     let bytes = read_whole(headers, body, MAX_PUSH_BYTES).await?;
     serde_json::from_slice(&bytes).map_err(|_| Error::new(ErrorKind::Invalid, "invalid request body"))
 }
 
-fn answer(result: Result<Response>) -> Response {
+pub(super) fn answer(result: Result<Response>) -> Response {
     result.unwrap_or_else(|error| error_response(&error, Shape::Mizu))
 }
 

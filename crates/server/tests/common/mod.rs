@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod process;
+pub mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
