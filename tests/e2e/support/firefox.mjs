@@ -66,20 +66,35 @@ export class FirefoxProfile {
 
   /** Opens a tab on a page with the library. */
   async tab(url, prepare = async () => {}) {
-    const before = new Set(await this.#processes())
+    const before = new Set(await this.#contentProcesses())
     const tab = await this.newTab()
     await prepare(tab)
     await tab.goto(url)
     await tab.waitForFunction(() => 'driftline' in globalThis)
-    tab.process = (await this.#processes()).find(pid => !before.has(pid))
+    tab.process = (await this.#contentProcesses()).find(pid => !before.has(pid))
     return tab
+  }
+
+  /** Closes all tabs that were opened here. */
+  async closeTabs() {
+    for (const tab of this.#tabs.values()) await tab.close().catch(() => {})
+    this.#tabs.clear()
   }
 
   /** Kills a tab's process; the profile must have been launched with `OWN_PROCESSES`. */
   async crash(tab) {
     process.kill(tab.process, 'SIGKILL')
     // Its parent buries it.
-    while ((await this.#processes()).includes(tab.process)) await new Promise(resolve => setTimeout(resolve, POLL_MS))
+    while ((await this.#contentProcesses()).includes(tab.process)) await new Promise(resolve => setTimeout(resolve, POLL_MS))
+  }
+
+  /** Stops a tab's process; the profile must have been launched with `OWN_PROCESSES`. */
+  async freeze(tab) {
+    process.kill(tab.process, 'SIGSTOP')
+  }
+
+  async thaw(tab) {
+    process.kill(tab.process, 'SIGCONT')
   }
 
   /** Kills all processes of the browser, as a crash or a power cut does. */
@@ -90,11 +105,9 @@ export class FirefoxProfile {
     this.#end()
   }
 
+  /** Ends it. An orderly end would take long, and is nobody's to wait for. */
   async close() {
-    const ended = this.#child.exitCode === null && this.#child.signalCode === null ? once(this.#child, 'exit') : undefined
-    await this.#bidi.send('browser.close').catch(() => {})
-    await ended
-    this.#end()
+    await this.kill()
     if (this.#temporary) await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 
@@ -107,18 +120,20 @@ export class FirefoxProfile {
     this.#bidi.disconnect()
   }
 
-  /** Its processes, which are children of children of the first one. */
-  async #processes() {
+  /** The processes that pages run in, which are children of children of the first one. */
+  async #contentProcesses() {
     const parents = new Map()
     for (const entry of await readdir('/proc')) {
       if (!/^\d+$/.test(entry)) continue
       const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
       // The name may hold blanks; what follows it does not.
-      const [, parent] = /\) \S (\d+) /.exec(stat) ?? []
-      parents.set(Number(entry), Number(parent))
+      const [, state, parent] = /\) (\S) (\d+) /.exec(stat) ?? []
+      if (state !== undefined && state !== 'Z') parents.set(Number(entry), Number(parent))
     }
     const isOurs = pid => pid === this.#child.pid || (parents.has(pid) && isOurs(parents.get(pid)))
-    return [...parents.keys()].filter(isOurs)
+    const ours = [...parents.keys()].filter(isOurs)
+    const commands = await Promise.all(ours.map(pid => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')))
+    return ours.filter((_, at) => commands[at].includes('-isForBrowser'))
   }
 }
 
@@ -201,7 +216,7 @@ export class Firefox {
 }
 
 /** Preferences that give each tab a process of its own. */
-export const OWN_PROCESSES = { 'dom.ipc.processPrelaunch.enabled': false, 'dom.ipc.processCount.webIsolated': 16 }
+export const OWN_PROCESSES = { 'dom.ipc.processPrelaunch.enabled': false, 'dom.ipc.processCount.webIsolated': 16, 'dom.ipc.keepProcessesAlive.webIsolated.max': 0 }
 /** Preferences that let timers of hidden tabs run as those of visible ones. */
 export const UNTHROTTLED = { 'dom.min_background_timeout_value': 4, 'dom.timeout.enable_budget_timer_throttling': false, 'dom.timeout.throttling_delay': -1 }
 
@@ -226,6 +241,8 @@ const PREFERENCES = {
   'network.connectivity-service.enabled': false,
   // After some kills in a row Firefox would ask whether to start in safe mode.
   'toolkit.startup.max_resumed_crashes': -1,
+  // A tab that hangs on purpose is none to ask about.
+  'dom.max_script_run_time': 0,
   // Asking for persistent storage would wait for an answer that nobody gives.
   'dom.storageManager.prompt.testing': true,
   'dom.storageManager.prompt.testing.allow': true,

@@ -107,6 +107,7 @@ export class Profile {
 
   #browser
   #child
+  #tabs = []
 
   /** Gives pages that are opened later a function of this name, which calls `call` here with a text. */
   async expose(name, call) {
@@ -122,7 +123,13 @@ export class Profile {
     await prepare(page)
     await page.goto(url)
     await page.waitForFunction(() => 'driftline' in globalThis, undefined, { polling: 50 })
+    this.#tabs.push(page)
     return Object.assign(page, { problems })
+  }
+
+  /** Closes the tabs that `tab` opened. */
+  async closeTabs() {
+    for (const tab of this.#tabs.splice(0)) await tab.close().catch(() => {})
   }
 
   /** Kills a tab's process. */
@@ -132,6 +139,28 @@ export class Profile {
     // It never answers: who should is gone.
     session.send('Page.crash').catch(() => {})
     await gone
+  }
+
+  /** Freezes a hidden tab of a browser that was started by `launchHiding`. */
+  async freeze(tab) {
+    if (await tab.evaluate(() => document.visibilityState) !== 'hidden') throw new Error('a tab that is seen can\'t be frozen')
+    await tab.evaluate(() => {
+      globalThis.lifecycle = []
+      for (const name of ['freeze', 'resume']) document.addEventListener(name, () => { lifecycle.push(name) })
+    })
+    await this.#setLifecycle(tab, 'frozen')
+  }
+
+  async thaw(tab) {
+    await this.#setLifecycle(tab, 'active')
+    const seen = await tab.evaluate(() => lifecycle.join())
+    if (seen !== 'freeze,resume') throw new Error(`the tab was not frozen: it saw ${seen}`)
+  }
+
+  async #setLifecycle(tab, state) {
+    const session = await this.context.newCDPSession(tab)
+    await session.send('Page.setWebLifecycleState', { state })
+    await session.detach()
   }
 
   /** Kills all processes of a browser that was started by `launchHiding`, as a crash or a power cut does. */
