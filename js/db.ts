@@ -64,6 +64,7 @@ export class Driftline extends EventTarget {
   readonly #given: GivenScope | undefined
   readonly #status: Computed<Status>
   readonly #collections = new Map<string, Collection<never>>()
+  readonly #onCollection = new Set<(collection: Collection<unknown>) => void>()
   readonly #remotes = new Map<string, { backend: Backend; remote: Remote }>()
   #body: { body: Body; transaction: Transaction | undefined } | undefined
   #files: OpenFiles | undefined
@@ -171,6 +172,16 @@ export class Driftline extends EventTarget {
     return this.#closing
   }
 
+  /** @internal The time by the database's clock, in milliseconds since 1970. */
+  get now(): number { return this.#given?.now() ?? Date.now() }
+
+  /** @internal Calls back with each collection, those that are registered already first. */
+  onCollection(listener: (collection: Collection<unknown>) => void): () => void {
+    for (const collection of this.#collections.values()) listener(collection as unknown as Collection<unknown>)
+    this.#onCollection.add(listener)
+    return () => { this.#onCollection.delete(listener) }
+  }
+
   /** @internal Resolves once every disk operation that runs now has been answered. */
   idle(): Promise<void> { return this.#core.client.idle() }
 
@@ -191,6 +202,7 @@ export class Driftline extends EventTarget {
     const collection = this.#core.registering(() => new Collection<T>(part, config, extra))
     this.#collections.set(config.sync.id, collection as unknown as Collection<never>)
     this.#status.changed()
+    for (const listener of this.#onCollection) listener(collection as unknown as Collection<unknown>)
     return collection
   }
 

@@ -1,6 +1,7 @@
 // The demo's start: opens the database, connects it to the server that served this page, and shows its parts.
 import { httpRemote, mizu, openDriftline, registerFileServiceWorker } from 'driftline'
 import { AlbumSettings, savingCount, showAlbum } from './album.js'
+import { offerDevtools } from './devtools.js'
 import { showFailed } from './failed.js'
 import { explain, notify } from './notices.js'
 import { showStatus } from './status.js'
@@ -23,6 +24,7 @@ async function start(): Promise<void> {
   const status = showStatus(db, remote)
   showTodos(todos, db.transactions)
   showFailed(db.transactions)
+  offerDevtools(db)
 
   const settings = new AlbumSettings()
   const files = await db.files({ remote: httpRemote({ baseUrl: '/files' }), records: remote, autoDownload: () => settings.keepAll, retry: RETRY })
