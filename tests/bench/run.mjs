@@ -1,22 +1,23 @@
-// The benchmarks: the package as built, in headless Chromium, against what the browser itself can do. Ours and the floor are
-// measured in turn in one run, so the ratio holds even where the machine is slow. Every result is checked: a wrong one makes the
-// run fail, a slow one never does.
+// The benchmarks: the package as built, in headless Chromium, against what the browser itself can do and against its peers, all in one run,
+// so the ratios hold even where the machine is slow. Every result is checked: a wrong one makes the run fail, a slow one never does.
 //
-//   node tests/bench/run.mjs [--runs N] [--only NAME,NAME] [--json FILE] [--chromium FILE]
-import { tmpdir } from 'node:os'
+//   node tests/bench/run.mjs [--runs N] [--only NAME,NAME] [--no-peers] [--json FILE] [--chromium FILE]
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { chromium } from 'playwright-core'
 import { buildPages } from './support/build.mjs'
+import { installPeers } from './support/peers.mjs'
 import { serve } from './support/serve.mjs'
 import { table } from './support/table.mjs'
-import { MEASURES } from './support/measures.mjs'
+import { MEASURES, takeSamples } from './support/measures.mjs'
 
 const { values: options } = parseArgs({
   options: {
     runs: { type: 'string', default: '5' },
     only: { type: 'string' },
+    'no-peers': { type: 'boolean', default: false },
     json: { type: 'string' },
     chromium: { type: 'string', default: process.env['CHROMIUM'] ?? '/usr/bin/chromium' },
   },
@@ -24,9 +25,11 @@ const { values: options } = parseArgs({
 
 /** Runs what was asked for in a folder of its own; the exit code says whether all results were right. */
 async function main() {
+  const { runs, chosen } = readOptions()
+  installPeers()
   const folder = await mkdtemp(join(tmpdir(), 'driftline-bench-'))
   try {
-    const failed = await runAll(folder, readOptions())
+    const failed = await runAll(folder, { runs, chosen })
     if (failed > 0) process.exitCode = 1
   } finally {
     await rm(folder, { recursive: true, force: true, maxRetries: 5 })
@@ -43,13 +46,12 @@ async function runAll(folder, { runs, chosen }) {
   try {
     for (const measure of chosen) {
       const context = await chromium.launchPersistentContext(join(folder, measure.name), { executablePath: options.chromium, args: ARGUMENTS })
+      context.setDefaultTimeout(MEASURE_TIMEOUT_MS)
       try {
-        const page = context.pages()[0] ?? await context.newPage()
-        page.setDefaultTimeout(MEASURE_TIMEOUT_MS)
-        await page.goto(server.url)
-        browser = await page.evaluate(() => /Chrom\w+\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? navigator.userAgent)
+        const pageOf = pages(context, server.url, measure.pages ?? {})
+        browser = await (await pageOf('driftline')).evaluate(() => /Chrom\w+\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? navigator.userAgent)
         process.stderr.write(`${measure.name} `)
-        const samples = await measure.run({ context, page, url: server.url, runs, tick: () => process.stderr.write('.') })
+        const samples = await takeSamples(measure, { pageOf, runs, withPeers: !options['no-peers'], tick: () => process.stderr.write('.') })
         process.stderr.write('\n')
         results.push(...summarise(measure, samples))
       } catch (error) {
@@ -62,26 +64,49 @@ async function runAll(folder, { runs, chosen }) {
   } finally {
     await server.close()
   }
-  console.log(table(results))
-  console.log(`medians of ${runs} runs after one that is not counted; ${browser}, Node ${process.version}, ${new Date().toISOString()}`)
+  const load = loadavg().map(average => average.toFixed(1)).join(' ')
+  console.log(table(results, options['no-peers'] ? [] : PEERS))
+  console.log(`medians of ${runs} rounds (slow peers: one) after one that is not counted; ${browser}, Node ${process.version}, load ${load}, ${new Date().toISOString()}`)
   const json = options.json ?? join(tmpdir(), 'driftline-bench.json')
-  await writeFile(json, `${JSON.stringify({ browser, runs, at: new Date().toISOString(), failed, results }, null, 2)}\n`)
+  await writeFile(json, `${JSON.stringify({ browser, runs, load, at: new Date().toISOString(), failed, results }, null, 2)}\n`)
   console.log(`written to ${json}`)
   if (failed > 0) console.error(`${failed} of ${chosen.length} measures gave a wrong result`)
   return failed
 }
 
-/** Medians and spread of each line that a measure gives, from its samples `{ line, ours, floor }` in ms. */
+/** The page of a contender: one for all of them, but for those that need their own. */
+function pages(context, url, own) {
+  const open = new Map()
+  return contender => {
+    const path = own[contender] ?? ''
+    if (!open.has(path)) {
+      open.set(path, (async () => {
+        const page = await context.newPage()
+        await page.goto(new URL(path, url).href)
+        return page
+      })())
+    }
+    return open.get(path)
+  }
+}
+
+/** Medians of each line that a measure gives, by contender; the ratio is ours to the floor of the same round. */
 function summarise(measure, samples) {
-  return measure.lines.map(({ key, title, floorTitle, work, unit }) => {
-    const own = samples.filter(sample => sample.line === key)
-    if (own.length === 0) throw new Error(`${measure.name} gave no sample of ${key}`)
-    const ours = median(own.map(sample => sample.ours))
-    const floor = median(own.map(sample => sample.floor))
-    const ratios = own.map(sample => sample.ours / sample.floor)
+  return measure.lines.map(({ key, ...line }) => {
+    const of = contender => samples.filter(sample => sample.contender === contender && sample.values[key] !== undefined)
+    const medians = {}
+    for (const contender of measure.contenders) {
+      const values = of(contender).map(sample => sample.values[key])
+      if (values.length > 0) medians[contender] = median(values)
+    }
+    if (medians.driftline === undefined) throw new Error(`${measure.name} gave no sample of ${key}`)
+    const floors = new Map(of('raw').map(({ round, values }) => [round, values[key]]))
+    const ratios = of('driftline').filter(({ round }) => floors.has(round)).map(({ round, values }) => values[key] / floors.get(round))
     return {
-      key, title, floorTitle, ours, floor, ratio: median(ratios), ratioMin: Math.min(...ratios), ratioMax: Math.max(...ratios),
-      rate: (work / ours) * 1000, unit, samples: own,
+      measure: measure.name, key, ...line, medians,
+      ...(ratios.length === 0 ? {} : { ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) } }),
+      ...(line.work === undefined ? {} : { rate: (line.work / medians.driftline) * 1000 }),
+      samples: samples.filter(sample => sample.values[key] !== undefined).map(({ contender, round, values }) => ({ contender, round, value: values[key] })),
     }
   })
 }
@@ -104,7 +129,13 @@ function readOptions() {
   return { runs, chosen }
 }
 
-const MEASURE_TIMEOUT_MS = 300_000
+const PEERS = [
+  { name: 'tanstack', title: 'TanStack offline-tx' },
+  { name: 'tanstackLocal', title: 'TanStack local-only' },
+  { name: 'replicache', title: 'Replicache' },
+]
+/** The slowest peer takes minutes for one sample. */
+const MEASURE_TIMEOUT_MS = 600_000
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 await main()

@@ -1,8 +1,21 @@
-// The benchmark's page: one function a measure, called from outside. A result that is wrong throws.
-import { insert } from './insert.js'
-import { durable } from './durable.js'
+// The benchmark's page: contenders by measure, called from outside. Each gives the values of its measure's lines; a result that is wrong throws.
+import { drain } from './drain.js'
+import { manyDurable, manyOneByOne, durable } from './durable.js'
+import { growth, insert, update } from './insert.js'
+import { memory } from './memory.js'
 import { reload } from './reload.js'
 import { save } from './save.js'
 import { serve } from './serve.js'
 
-globalThis.bench = { insert, durable, save, serve, reload }
+// The module's own memory is part of what is measured.
+globalThis.wasmMemories = []
+for (const call of ['instantiate', 'instantiateStreaming']) {
+  const original = WebAssembly[call]
+  WebAssembly[call] = async (...given) => {
+    const made = await original.apply(WebAssembly, given)
+    globalThis.wasmMemories.push((made.instance ?? made).exports.memory)
+    return made
+  }
+}
+
+globalThis.bench = { insert, update, growth, durable, manyDurable, manyOneByOne, reload, drain, memory, save, serve }

@@ -2,14 +2,22 @@
 import { httpRemote, openDriftline } from 'driftline'
 
 /** Opens a database under a name that no other round has used. */
-export async function freshDatabase() {
-  return openDriftline({ name: `bench-${crypto.randomUUID()}` })
+export async function freshDatabase(options = {}) {
+  return openDriftline({ name: `bench-${crypto.randomUUID()}`, ...options })
 }
 
 /** A collection whose backend never answers: its writes stay pending, as they do offline. */
 export function offlineCollection(db) {
   return db.collection({
     sync: { id: 'rows', setup: async () => ({ data: {} }) },
+    mutationFn: { persist: () => new Promise(() => {}) },
+  })
+}
+
+/** The same, with rows that sync has delivered. */
+export function syncedCollection(db, synced) {
+  return db.collection({
+    sync: { id: 'rows', setup: async () => ({ data: synced }) },
     mutationFn: { persist: () => new Promise(() => {}) },
   })
 }
@@ -24,14 +32,31 @@ export function rows(count) {
   return Array.from({ length: count }, (_, index) => ({ id: `row-${index}`, title: `Row number ${index}`, done: index % 3 === 0, order: index }))
 }
 
-/** Runs both, ours first or last, and gives their times. */
-export async function inTurn(oursFirst, ours, floor) {
-  if (oursFirst) {
-    const first = await ours()
-    return { ours: first, floor: await floor() }
+/** Makes a call for each; gives the time of all and the p99 of one, in ms. */
+export function stamped(given, call) {
+  const calls = new Float64Array(given.length)
+  const start = performance.now()
+  let last = start
+  for (let at = 0; at < given.length; at++) {
+    call(given[at])
+    const now = performance.now()
+    calls[at] = now - last
+    last = now
   }
-  const first = await floor()
-  return { ours: await ours(), floor: first }
+  calls.sort()
+  return { total: last - start, p99: calls[Math.floor(given.length * 0.99)] }
+}
+
+/** Lets everything that is due run, once. */
+export function idle() {
+  return new Promise(resolve => setTimeout(resolve, 0))
+}
+
+/** Runs `work` for each of `given`, so many at a time, in order. */
+export async function concurrently(given, count, work) {
+  let next = 0
+  const lane = async () => { while (next < given.length) await work(given[next++]) }
+  await Promise.all(Array.from({ length: count }, lane))
 }
 
 /** Opens a plain IndexedDB database with one store, `rows`. */

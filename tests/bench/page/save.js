@@ -1,46 +1,43 @@
 // Saving 64 MiB: until the blob stands under its hash and its record is durable. The floor writes the same bytes in a worker through a
 // sync handle, hashes them with crypto.subtle, and moves the file to its hash.
-import { check, freshBytes, freshDatabase, inTurn, localFiles } from './common.js'
+import { check, freshBytes, freshDatabase, localFiles } from './common.js'
+import { digest } from './digest.js'
 
-let prepared
+let openFiles
+let worker
 
-/** One round; ours goes first or last. Both save the same blob, and must find the same hash. */
-export async function save(oursFirst) {
-  prepared ??= await prepare()
-  const { files, worker } = prepared
-  const blob = new Blob([freshBytes(SIZE)])
-  const hashes = {}
-  const times = await inTurn(oursFirst, async () => {
+/** Each saves a blob of its own, and must find its hash. */
+export const save = {
+  async driftline() {
+    openFiles ??= await localFiles(await freshDatabase())
+    const bytes = freshBytes(SIZE)
+    const blob = new Blob([bytes])
     const start = performance.now()
-    const record = await files.saveFile(blob, { name: 'bench.bin' })
+    const record = await openFiles.saveFile(blob, { name: 'bench.bin' })
     const took = performance.now() - start
-    hashes.ours = record.contentHash
-    const back = await files.readFile(record.id)
-    check(back.size === SIZE, `${back.size} bytes were kept`)
-    await files.deleteFile(record.id)
-    return took
-  }, async () => {
+    check(record.contentHash === await digest(bytes), 'the hash is another one')
+    check((await openFiles.readFile(record.id)).size === SIZE, 'bytes are missing')
+    await openFiles.deleteFile(record.id)
+    return { save: took }
+  },
+  async raw() {
+    worker ??= new Worker('/raw-save-worker.js', { type: 'module' })
+    const bytes = freshBytes(SIZE)
+    const blob = new Blob([bytes])
     const start = performance.now()
-    hashes.floor = await ask(worker, { save: blob })
+    const hash = await ask(worker, { save: blob })
     const took = performance.now() - start
-    await ask(worker, { remove: hashes.floor })
-    return took
-  })
-  check(hashes.ours === hashes.floor, `the hashes differ: ${hashes.ours}, ${hashes.floor}`)
-  return [{ line: 'save', ...times }]
+    check(hash === await digest(bytes), 'the hash is another one')
+    await ask(worker, { remove: hash })
+    return { save: took }
+  },
 }
 
-async function prepare() {
-  const db = await freshDatabase()
-  const worker = new Worker('/raw-save-worker.js', { type: 'module' })
-  return { files: await localFiles(db), worker }
-}
-
-function ask(worker, message) {
+function ask(asked, message) {
   return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => ('error' in data ? reject(new Error(data.error)) : resolve(data.answer))
-    worker.onerror = event => reject(new Error(event.message))
-    worker.postMessage(message)
+    asked.onmessage = ({ data }) => ('error' in data ? reject(new Error(data.error)) : resolve(data.answer))
+    asked.onerror = event => reject(new Error(event.message))
+    asked.postMessage(message)
   })
 }
 

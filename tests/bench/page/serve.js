@@ -6,8 +6,8 @@ import { digest } from './digest.js'
 
 let served
 
-/** Each page prepares its own side, then takes samples. */
-export const serve = { prepareOurs, prepareFloor, take }
+/** One page can have one service worker, so each contender has a page of its own: it prepares its side, then takes samples. */
+export const serve = { prepare: { driftline: prepareOurs, raw: prepareRaw }, driftline: take, raw: take }
 
 async function prepareOurs() {
   const { controlled } = await registerFileServiceWorker()
@@ -17,7 +17,7 @@ async function prepareOurs() {
   served = { url: files.fileUrl(record.id), hash: record.contentHash }
 }
 
-async function prepareFloor() {
+async function prepareRaw() {
   const controlled = new Promise(resolve => navigator.serviceWorker.addEventListener('controllerchange', resolve))
   await navigator.serviceWorker.register('/raw/sw.js')
   await controlled
@@ -36,7 +36,7 @@ async function take() {
   const took = performance.now() - start
   check(response.status === 200, `the answer is ${response.status}`)
   check(await digest(body) === served.hash, 'other bytes came than were saved')
-  return took
+  return { serve: took }
 }
 
 const SIZE = 64 * 1024 * 1024

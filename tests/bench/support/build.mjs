@@ -13,6 +13,8 @@ export async function buildPages(folder) {
   await mkdir(join(folder, 'raw'), { recursive: true })
   await build({
     entryPoints: { bench: join(bench, 'page/bench.js'), 'raw-save-worker': join(bench, 'page/raw-save-worker.js'), 'raw/sw': join(bench, 'page/raw-sw.js') },
+    // The folder has a package of its own, for the peers, so that the name alone would not lead to the package around it.
+    alias: { driftline: join(library, 'index.js') },
     outdir: folder, bundle: true, format: 'esm', minify: true, target: 'es2022', logLevel: 'warning',
   })
   for (const name of ['worker.js', 'wasm']) await cp(join(library, name), join(folder, name), { recursive: true })

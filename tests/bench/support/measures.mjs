@@ -1,78 +1,131 @@
-// What is measured: each has a name, the lines it gives, and `run`, which gives samples `{ line, ours, floor }` in ms. The first round
-// warms caches and code up and is not counted. Ours and the floor take turns at going first.
+// What is measured: each measure has a name, its contenders, the lines that it gives, and how a sample of one contender is taken. The first
+// round warms caches and code up and is not counted; contenders take turns at going first. `peerRounds` bounds the rounds of those that
+// take minutes where ours takes seconds.
 
 /** All measures, in the order of the table. */
 export const MEASURES = [
   {
-    name: 'insert',
-    lines: [{ key: 'insert', title: '10,000 optimistic inserts', floorTitle: 'Map.set', work: 10_000, unit: 'rows' }],
-    run: inPage('insert'),
-  },
-  {
-    name: 'durable',
+    name: 'insert', contenders: ['driftline', 'raw', 'tanstack', 'tanstackLocal', 'replicache'], peerRounds: 1,
     lines: [
-      { key: 'together', title: '1,000 durable transactions, issued together', floorTitle: 'one IndexedDB record that holds them', work: 1_000, unit: 'tx' },
-      { key: 'one-by-one', title: '1,000 durable transactions, one by one', floorTitle: 'an IndexedDB transaction each', work: 1_000, unit: 'tx' },
+      { key: 'total', title: '10,000 optimistic inserts', raw: 'Map.set each, one IndexedDB put', work: 10_000, unit: 'rows' },
+      { key: 'p99', title: 'p99 of one of them' },
     ],
-    run: inPage('durable'),
   },
   {
-    name: 'save',
-    lines: [{ key: 'save', title: 'saving a file of 64 MiB', floorTitle: 'sync handle write, crypto.subtle, move', work: 64, unit: 'MiB' }],
-    run: inPage('save'),
+    name: 'update', contenders: ['driftline', 'raw', 'tanstack', 'replicache'], peerRounds: 1,
+    lines: [
+      { key: 'total', title: '10,000 optimistic updates', raw: 'Map.set each, one IndexedDB put', work: 10_000, unit: 'rows' },
+      { key: 'p99', title: 'p99 of one of them' },
+    ],
   },
   {
-    name: 'serve',
-    lines: [{ key: 'serve', title: '64 MiB from the service worker', floorTitle: 'respondWith(new Response(file))', work: 64, unit: 'MiB' }],
-    run: serve,
+    name: 'growth', contenders: ['driftline'], rounds: 3,
+    lines: [
+      { key: 'first', title: '1,000 inserts, while 1 to 10,000 are pending', work: 1_000, unit: 'rows' },
+      { key: 'last', title: '1,000 inserts, while 90,000 to 100,000 are pending', work: 1_000, unit: 'rows' },
+      { key: 'p99', title: 'p99 of one of all 100,000' },
+    ],
   },
   {
-    name: 'reload',
-    lines: [{ key: 'reload', title: 'reload with 10,000 pending, until readable', floorTitle: 'getAll of 10,000 records into a Map', work: 10_000, unit: 'rows' }],
-    run: reload,
+    name: 'durable', contenders: ['driftline', 'raw', 'tanstack', 'replicache'],
+    lines: [
+      { key: 'together', title: '1,000 durable transactions, issued together', raw: 'one IndexedDB record that holds them', work: 1_000, unit: 'tx' },
+      { key: 'one-by-one', title: '1,000 durable transactions, one by one', raw: 'an IndexedDB transaction each', work: 1_000, unit: 'tx' },
+    ],
+  },
+  {
+    name: 'manyDurable', contenders: ['driftline', 'raw', 'replicache'], peerRounds: 1,
+    lines: [{ key: 'many-together', title: '10,000 durable transactions, issued together', raw: 'one IndexedDB record that holds them', work: 10_000, unit: 'tx' }],
+  },
+  {
+    name: 'manyOneByOne', contenders: ['driftline', 'raw'], rounds: 3,
+    lines: [{ key: 'many-one-by-one', title: '10,000 durable transactions, one by one', raw: 'an IndexedDB transaction each', work: 10_000, unit: 'tx' }],
+  },
+  {
+    name: 'reload', contenders: ['driftline', 'raw', 'tanstack', 'replicache'], peerRounds: 1, prepare: true, reloads: true,
+    lines: [{ key: 'reload', title: 'reload with 10,000 pending, until readable', raw: 'getAll of 10,000 records into a Map', work: 10_000, unit: 'rows' }],
+  },
+  {
+    name: 'drain', contenders: ['driftline', 'raw', 'tanstack', 'replicache'],
+    lines: [
+      { key: 'each', title: 'draining 1,000, a request each', raw: 'fetch, six at a time', work: 1_000, unit: 'tx' },
+      { key: 'each-errors', title: 'the same, 20% of the requests failing', raw: 'fetch again', work: 1_000, unit: 'tx' },
+      { key: 'batches', title: 'draining 1,000, 100 in a request', raw: 'fetch, one at a time, and pull', work: 1_000, unit: 'tx' },
+      { key: 'batches-errors', title: 'the same, 20% of the changes failing', raw: 'fetch again', work: 1_000, unit: 'tx' },
+    ],
+  },
+  {
+    name: 'memory', contenders: ['driftline'], rounds: 1, take: memory,
+    lines: [
+      { key: 'pending', title: 'memory of a pending transaction', measured: 'bytes' },
+      { key: 'done', title: 'memory left by one that is completed and pruned', measured: 'bytes' },
+    ],
+  },
+  {
+    name: 'save', contenders: ['driftline', 'raw'],
+    lines: [{ key: 'save', title: 'saving a file of 64 MiB', raw: 'sync handle write, crypto.subtle, move', work: 64, unit: 'MiB' }],
+  },
+  {
+    name: 'serve', contenders: ['driftline', 'raw'], prepare: true, pages: { raw: 'raw/' },
+    lines: [{ key: 'serve', title: '64 MiB from the service worker', raw: 'respondWith(new Response(file))', work: 64, unit: 'MiB' }],
   },
 ]
 
-/** A measure that needs nothing but the page's own function of that name, called once a round. */
-function inPage(name) {
-  return async ({ page, runs, tick }) => {
-    const samples = []
-    for (let round = 0; round <= runs; round++) {
-      const taken = await page.evaluate(([called, oursFirst]) => globalThis.bench[called](oursFirst), [name, round % 2 === 0])
-      if (round > 0) samples.push(...taken)
+/** Takes the samples `{ contender, values }` of a measure: as many of ours and the floor as there are rounds, fewer of slow peers. */
+export async function takeSamples(measure, { pageOf, runs, withPeers, tick }) {
+  const contenders = measure.contenders.filter(contender => withPeers || OWN.has(contender))
+  const rounds = Math.min(runs, measure.rounds ?? runs)
+  const samples = []
+  for (const contender of measure.prepare ? contenders : []) {
+    await (await pageOf(contender)).evaluate(([name, which]) => globalThis.bench[name].prepare[which](), [measure.name, contender])
+  }
+  for (let round = 0; round <= rounds; round++) {
+    const order = contenders.map((_, at) => contenders[(at + round) % contenders.length])
+    for (const contender of order) {
+      // What is measured for once is measured in the last round, with nothing to warm up.
+      const isSlow = !OWN.has(contender) && measure.peerRounds !== undefined
+      if (isSlow && round <= rounds - measure.peerRounds) continue
+      const page = await pageOf(contender)
+      if (measure.reloads) await page.reload()
+      const values = measure.take === undefined
+        ? await page.evaluate(([name, which]) => globalThis.bench[name][which](), [measure.name, contender])
+        : await measure.take(page)
+      if (round > 0) samples.push({ contender, round, values })
       tick()
     }
-    return samples
-  }
-}
-
-/** One page can have one service worker: ours and the hand-written one have a page each. */
-async function serve({ context, page, url, runs, tick }) {
-  const other = await context.newPage()
-  await other.goto(new URL('raw/', url).href)
-  await page.evaluate(() => globalThis.bench.serve.prepareOurs())
-  await other.evaluate(() => globalThis.bench.serve.prepareFloor())
-  const samples = []
-  for (let round = 0; round <= runs; round++) {
-    const pages = round % 2 === 0 ? [page, other] : [other, page]
-    const taken = []
-    for (const each of pages) taken.push(await each.evaluate(() => globalThis.bench.serve.take()))
-    const [ours, floor] = round % 2 === 0 ? taken : taken.reverse()
-    if (round > 0) samples.push({ line: 'serve', ours, floor })
-    tick()
   }
   return samples
 }
 
-/** The page is loaded anew for each sample, so that nothing is in memory. */
-async function reload({ page, runs, tick }) {
-  await page.evaluate(() => globalThis.bench.reload.prepare())
-  const samples = []
-  for (let round = 0; round <= runs; round++) {
-    await page.reload()
-    const sample = await page.evaluate(oursFirst => globalThis.bench.reload.take(oursFirst), round % 2 === 0)
-    if (round > 0) samples.push(sample)
-    tick()
+/** Bytes of a pending transaction, and what one leaves behind when it is completed and pruned: the slope of some thousands of them. */
+async function memory(page) {
+  const session = await page.context().newCDPSession(page)
+  const call = name => page.evaluate(which => globalThis.bench.memory[which](), name)
+  const used = async () => {
+    for (let round = 0; round < COLLECTIONS; round++) await session.send('HeapProfiler.collectGarbage')
+    const { usedSize } = await session.send('Runtime.getHeapUsage')
+    return usedSize + await call('wasm')
   }
-  return samples
+  await call('before')
+  const before = await used()
+  await call('pending')
+  const pending = (await used() - before) / PENDING
+  await call('closePending')
+  await call('openOnline')
+  // Buffers and tables grow to their size first.
+  for (let round = 0; round < WARMING_CYCLES; round++) await call('cycle')
+  const start = await used()
+  for (let round = 0; round < CYCLES; round++) await call('cycle')
+  const done = (await used() - start) / (CYCLES * CYCLE)
+  await call('closePending')
+  await session.detach()
+  return { pending, done }
 }
+
+/** Ours and the floor; the others are peers. */
+const OWN = new Set(['driftline', 'raw'])
+const COLLECTIONS = 3
+const PENDING = 10_000
+const CYCLE = 2_000
+const WARMING_CYCLES = 2
+const CYCLES = 4

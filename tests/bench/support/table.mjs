@@ -1,22 +1,28 @@
 // The table that a run prints.
 
-/** Lays results out in columns: medians in ms, the ratio with its spread, and what ours does in a second. */
-export function table(results) {
+/** Lays results out in columns: medians, the ratio to the floor with its spread, the peers' medians, and what ours does in a second. */
+export function table(results, peers) {
   const rows = [
-    ['', 'Driftline', 'floor', 'ratio', 'spread', 'Driftline does', 'the floor is'],
-    ...results.map(result => [
-      result.title, `${number(result.ours)} ms`, `${number(result.floor)} ms`, `${number(result.ratio)} ×`,
-      `${number(result.ratioMin)}–${number(result.ratioMax)}`, `${number(result.rate)} ${result.unit}/s`, result.floorTitle,
+    ['', 'Driftline', 'raw', 'ratio', 'spread', ...peers.map(({ title }) => title), 'Driftline does', 'raw is'],
+    ...results.map(({ title, medians, ratio, rate, raw, unit, measured }) => [
+      title, value(medians.driftline, measured), value(medians.raw, measured),
+      ratio === undefined ? '' : `${number(ratio.median)} ×`, ratio === undefined ? '' : `${number(ratio.min)}–${number(ratio.max)}`,
+      ...peers.map(({ name }) => value(medians[name], measured)),
+      rate === undefined ? '' : `${number(rate)} ${unit}/s`, medians.raw === undefined ? '' : raw ?? '',
     ]),
   ]
   const widths = rows[0].map((_, column) => Math.max(...rows.map(row => row[column].length)))
-  const line = row => row.map((cell, column) => (LEFT.has(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd()
+  const isLeft = column => column === 0 || column === widths.length - 1
+  const line = row => row.map((cell, column) => (isLeft(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd()
   return [line(rows[0]), widths.map(width => '─'.repeat(width)).join('  '), ...rows.slice(1).map(line)].join('\n')
 }
 
-function number(value) {
-  if (value >= 1000) return Math.round(value).toLocaleString('en')
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+function value(given, measured) {
+  if (given === undefined) return '–'
+  return measured === 'bytes' ? `${Math.round(given).toLocaleString('en')} B` : `${number(given)} ms`
 }
 
-const LEFT = new Set([0, 6])
+function number(given) {
+  if (given >= 1000) return Math.round(given).toLocaleString('en')
+  return given >= 100 ? given.toFixed(0) : given >= 10 ? given.toFixed(1) : given >= 0.1 ? given.toFixed(2) : given.toFixed(3)
+}
