@@ -21,6 +21,8 @@ impl<V: Value> Engine<V> {
             Err(error) => {
                 let info = storage_error(&error);
                 self.journal.state = State::Failed(info.clone());
+                // Nothing more is read: what is taken back is told as it goes.
+                self.journal.quiet = false;
                 for tx in core::mem::take(&mut self.journal.open)
                     .into_iter()
                     .filter_map(|entry| if let Open::Transaction(tx) = entry { Some(tx) } else { None })
