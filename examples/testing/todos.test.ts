@@ -1,5 +1,5 @@
-// How an app's collections are tested with `driftline/testing`, here by Vitest in Node. The engine is the real one; its disk is
-// in memory, its backend does what the test says, and its clock moves only when it is told to.
+// How an app's collections are tested with `driftline/testing`, by Vitest in Node and in a browser alike. The engine is the real one;
+// its disk is in memory, its backend does what the test says, and its clock moves only when it is told to.
 import { createTestCollection } from 'driftline/testing'
 import { afterEach, expect, test } from 'vitest'
 import { completeAll, remaining, sendTo, type Todo } from './todos.ts'
@@ -105,4 +105,29 @@ test('a second tab shows the same, and sends when the first one no longer does',
   syncControl.thawTab()
   await syncControl.settle()
   expect(remaining(collection)).toBe(0)
+})
+
+test('whatever goes wrong on the way, each durable change reaches the server once', async () => {
+  const { collection, syncControl } = await setUp()
+  // Drawn from a seed: what a failing run met, the next one meets again.
+  syncControl.setFaults({ seed: 7, loseRequest: 0.2, loseAnswer: 0.2, repeatRequest: 0.1, failCommit: 0.1, delayMs: 400 })
+  const durable: string[] = []
+  const refused: unknown[] = []
+  for (let at = 0; at < 30; at++) {
+    const written = collection.insert({ id: `todo-${at}`, title: `Number ${at}`, done: false })
+    written.durable.then(() => durable.push(written.id), error => refused.push(error.code))
+    await syncControl.advance(100)
+  }
+  await syncControl.heal()
+  const taken = syncControl.persisted.filter(({ repeated }) => !repeated).map(({ transactionId }) => transactionId)
+  expect(taken.sort()).toEqual(durable.sort())
+  expect(durable.length + refused.length).toBe(30)
+  expect(collection.size).toBe(2 + durable.length)
+})
+
+test('a full disk is told, and takes the change back', async () => {
+  const { collection, syncControl } = await setUp()
+  syncControl.failNextCommit('quota')
+  await expect(collection.update('milk', { done: true }).durable).rejects.toMatchObject({ code: 'quota_exceeded' })
+  expect(collection.get('milk')).toEqual(milk)
 })
