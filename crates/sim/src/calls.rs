@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::{
     app::Applied,
-    ledger::Object,
+    ledger::{End, Object},
     plan::Fault,
     reference::Effect,
+    settle::end_in,
     tab::{COLLECTIONS, Tab},
     world::{Call, Event, Parcel, TabId, World},
 };
@@ -177,6 +178,12 @@ impl World {
             MutationKind::Delete => Effect::Delete,
         };
         let object = self.as_written(tx, collection, key);
+        // Who decided that it failed may have died before it told anybody.
+        let client = self.ledger.known(tx).filter(|known| known.end.is_none()).map(|known| known.client);
+        let mut tabs = self.tabs.values().filter(|tab| Some(tab.client) == client);
+        if let Some(end @ End::Failed { .. }) = tabs.find_map(|tab| end_in(tab, tx)) {
+            self.ledger.learn(tx, end);
+        }
         self.ledger.arrived(tx, &object, &sent);
     }
 

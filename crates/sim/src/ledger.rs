@@ -203,6 +203,13 @@ impl Ledger {
         }
     }
 
+    /// How a transaction ended that nobody was told of, as a tab has read it.
+    pub fn learn(&mut self, tx: TxId, end: End) {
+        if let Some(known) = self.transactions.get_mut(&tx) {
+            known.end.get_or_insert(end);
+        }
+    }
+
     /// A tab was told something.
     pub fn told(&mut self, tab: u32, tx: TxId, event: &TxEvent) {
         let Some(known) = self.transactions.get_mut(&tx) else {

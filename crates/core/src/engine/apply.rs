@@ -125,13 +125,8 @@ impl<V: Value> Engine<V> {
         // Records of other tabs that were read meanwhile were put before it already, and what this tab wrote
         // later still comes after it: its place among the pending of each row stands. It waits for those that
         // came before it, as it does in every tab that reads it from the log.
-        let nearest: Vec<TxId> = self.nearest_before(tx).into_iter().map(|other| self.tx(other).id).collect();
-        let behind = &mut self.tx_mut(tx).behind;
-        for id in nearest {
-            if !behind.contains(&id) {
-                behind.push(id);
-            }
-        }
+        let nearest = self.nearest_before(tx);
+        self.write_behind(tx, &nearest);
         if !self.journal.quiet {
             self.consider(now, tx);
         }
@@ -174,6 +169,10 @@ impl<V: Value> Engine<V> {
             if row_state.locked_by == Some(tx) {
                 row_state.locked_by = None;
                 row_state.held = None;
+            } else if held && state == TransactionState::Completed {
+                // Another one locks the row, and what sync says of it is held back: what this one wrote shows on.
+                let mutation = &self.txs[tx].as_ref().expect("it is ending").mutations[index];
+                row_state.held = row_state.held.take().map(|held| mutation.apply(held));
             }
             // A held update is newer than what was beneath: it shows now, under nothing.
             if let Some(written) = written

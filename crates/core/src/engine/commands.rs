@@ -1,6 +1,6 @@
 //! What the app commands: registering, writing, retrying, discarding, holding.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use super::{
     Engine,
@@ -388,7 +388,6 @@ impl<V: Value> Engine<V> {
         let (order, ordered, scoped) = (slot.order, slot.is_ordered(), slot.kind == OrderKind::Collection);
         let touched: Vec<(usize, RowIx)> =
             slot.mutations.iter().map(|mutation| (mutation.collection, mutation.row)).collect();
-        let mut behind: BTreeSet<TxIx> = BTreeSet::new();
         for (index, &(collection, row)) in touched.iter().enumerate() {
             let holder = &mut self.collections[collection];
             let pending = &mut holder.rows[row].pending;
@@ -396,9 +395,6 @@ impl<V: Value> Engine<V> {
             let mut at = pending.len();
             while at > 0 && self.txs[pending[at - 1].tx].as_ref().is_some_and(|other| other.order > order) {
                 at -= 1;
-            }
-            if ordered && let Some(earlier) = pending[..at].iter().rev().find(|earlier| earlier.ordered) {
-                behind.insert(earlier.tx);
             }
             pending.insert(at, PendingRef { tx, mutation: index, ordered });
             let last = at + 1 == pending.len();
@@ -408,9 +404,6 @@ impl<V: Value> Engine<V> {
                     .iter()
                     .rposition(|&other| self.txs[other].as_ref().is_some_and(|slot| slot.order < order))
                     .map_or(0, |at| at + 1);
-                if at > 0 {
-                    behind.insert(holder.scoped[at - 1]);
-                }
                 holder.scoped.insert(at, tx);
             }
             let mergeless = self.tx(tx).merge_name().is_none();
@@ -427,11 +420,22 @@ impl<V: Value> Engine<V> {
                 self.refresh(collection, row);
             }
         }
-        let ids: Vec<TxId> = behind.iter().map(|&other| self.tx(other).id).collect();
+        let nearest = self.nearest_before(tx);
+        self.write_behind(tx, &nearest);
         let slot = self.tx_mut(tx);
-        slot.behind.extend(ids.into_iter().filter(|id| !slot.behind.contains(id)).collect::<Vec<_>>());
-        if !slot.behind.is_empty() && slot.state == TransactionState::Pending && !behind.is_empty() {
+        if slot.state == TransactionState::Pending && !nearest.is_empty() {
             slot.state = TransactionState::Queued;
+        }
+    }
+
+    /// Notes what a transaction waits for, for good: should one of those fail, it fails with it.
+    pub(super) fn write_behind(&mut self, tx: TxIx, nearest: &[TxIx]) {
+        for &other in nearest {
+            let id = self.tx(other).id;
+            let behind = &mut self.tx_mut(tx).behind;
+            if !behind.contains(&id) {
+                behind.push(id);
+            }
         }
     }
 

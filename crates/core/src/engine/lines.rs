@@ -28,6 +28,8 @@ pub(super) struct Line {
     pub session: Option<usize>,
     /// What can be sent, in order.
     pub ready: BTreeMap<Order, TxIx>,
+    /// Of a remote's line: what is sent by a function of the app's, which the transaction names, and not pushed.
+    pub ready_named: BTreeMap<Order, TxIx>,
     pub running: usize,
     pub concurrent_max: usize,
     /// Credentials are wanted, since then.
@@ -61,6 +63,7 @@ impl Line {
             collections: Vec::new(),
             session: None,
             ready: BTreeMap::new(),
+            ready_named: BTreeMap::new(),
             running: 0,
             concurrent_max: concurrent_max.max(1),
             auth_since: None,
@@ -148,6 +151,7 @@ impl<V: Value> Engine<V> {
         }
         holder.running = 0;
         holder.ready.clear();
+        holder.ready_named.clear();
         let mut undecided = Vec::new();
         self.journal.open.retain(|entry| match entry {
             Open::Fact(fact, Some(of)) if *of == line => {

@@ -154,6 +154,7 @@ impl<V: Value> Engine<V> {
         }
         for line in &mut self.lines {
             line.ready.clear();
+            line.ready_named.clear();
         }
         self.failed_count = self
             .txs_by_order

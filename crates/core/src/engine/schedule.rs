@@ -67,8 +67,11 @@ impl<V: Value> Engine<V> {
                 self.set_timer(at, Timer::Retry(tx));
             }
             None => {
-                let order = slot.order;
-                self.lines[line].ready.insert(order, tx);
+                let (order, named) = (slot.order, slot.function.is_some());
+                let holder = &mut self.lines[line];
+                let of_the_app = named && holder.session.is_some();
+                let ready = if of_the_app { &mut holder.ready_named } else { &mut holder.ready };
+                ready.insert(order, tx);
                 self.stirred.insert(line);
             }
         }
@@ -119,10 +122,18 @@ impl<V: Value> Engine<V> {
             return;
         }
         let mut next: BTreeSet<TxIx> = BTreeSet::new();
-        for mutation in &self.tx(tx).mutations {
+        let slot = self.tx(tx);
+        for mutation in &slot.mutations {
             let holder = &self.collections[mutation.collection];
             next.extend(holder.row(mutation.row).first_ordered());
-            next.extend(holder.scoped.first());
+            let first_scoped = holder.scoped.first().copied();
+            next.extend(first_scoped);
+            if slot.kind == OrderKind::Collection {
+                // What had to wait for the whole collection, up to who wants it whole next.
+                let later = self.unfinished.range(slot.order..).map(|(_, &other)| other);
+                let later = later.take_while(|&other| Some(other) != first_scoped);
+                next.extend(later.filter(|&other| self.is_ordered_on(other, mutation.collection)));
+            }
         }
         for tx in next {
             self.consider(now, tx);
@@ -147,7 +158,10 @@ impl<V: Value> Engine<V> {
                 continue;
             }
             match holder.session {
-                Some(session) => self.push(now, session),
+                Some(session) => {
+                    self.start_persists(now, line);
+                    self.push(now, session);
+                }
                 None => self.start_persists(now, line),
             }
         }
@@ -155,7 +169,9 @@ impl<V: Value> Engine<V> {
 
     fn start_persists(&mut self, now: Timestamp, line: usize) {
         while self.lines[line].running < self.lines[line].concurrent_max {
-            let Some((_, tx)) = self.lines[line].ready.pop_first() else { break };
+            let holder = &mut self.lines[line];
+            let ready = if holder.session.is_some() { &mut holder.ready_named } else { &mut holder.ready };
+            let Some((_, tx)) = ready.pop_first() else { break };
             if !self.can_start(tx) {
                 continue;
             }
@@ -214,6 +230,10 @@ impl<V: Value> Engine<V> {
                     .as_ref()
                     .is_some_and(|registration| registration.has_await_sync);
                 self.persisted(now, line, tx, !awaits);
+                // What a function of the app's wrote to a remote comes back by a pull.
+                if let Some(session) = self.lines[line].session {
+                    self.want_pull(now, session, false);
+                }
             }
             Err(mut failure) => {
                 if failure.kind == FailureKind::AuthRequired && self.is_of_old_credentials(line, op) {
@@ -380,39 +400,37 @@ impl<V: Value> Engine<V> {
         self.nearest_before(tx).into_iter().max_by_key(|&other| self.tx(other).order)
     }
 
-    /// For each object of a transaction, the nearest earlier unfinished ordered one.
+    /// For each object of a transaction, the nearest earlier unfinished ordered one. One that locks a collection
+    /// shares an object with all that touch it.
     pub(super) fn nearest_before(&self, tx: TxIx) -> Vec<TxIx> {
         let slot = self.tx(tx);
         let mut nearest = Vec::new();
         if !slot.is_ordered() {
             return nearest;
         }
+        let mut add = |other: Option<TxIx>| nearest.extend(other.filter(|other| !nearest.contains(other)));
         for mutation in &slot.mutations {
             let holder = &self.collections[mutation.collection];
             let pending = &holder.row(mutation.row).pending;
-            let earlier = match pending.iter().position(|other| other.tx == tx) {
-                Some(at) => pending[..at].iter().rev().find(|other| other.ordered).map(|other| other.tx),
-                None => None,
-            };
-            let scoped = if slot.kind == OrderKind::Collection {
-                holder
-                    .scoped
-                    .iter()
-                    .position(|&other| other == tx)
-                    .and_then(|at| at.checked_sub(1))
-                    .map(|at| holder.scoped[at])
-            } else {
-                None
-            };
-            nearest.extend(
-                earlier
-                    .into_iter()
-                    .chain(scoped)
-                    .filter(|other| !nearest.contains(other))
-                    .collect::<Vec<_>>(),
-            );
+            // From the end: what is new nearly always comes last.
+            let at = pending.iter().rposition(|other| other.tx == tx).unwrap_or(0);
+            add(pending[..at].iter().rev().find(|other| other.ordered).map(|other| other.tx));
+            let at = holder.scoped.partition_point(|&other| self.tx(other).order < slot.order);
+            let scoped = at.checked_sub(1).map(|at| holder.scoped[at]);
+            add(scoped);
+            if slot.kind == OrderKind::Collection {
+                let from = scoped.map_or(Order(0, 0), |other| self.tx(other).order);
+                let mut between = self.unfinished.range(from..slot.order).rev().map(|(_, &other)| other);
+                add(between.find(|&other| self.is_ordered_on(other, mutation.collection)));
+            }
         }
         nearest
+    }
+
+    /// Whether a transaction is ordered and touches a collection.
+    fn is_ordered_on(&self, tx: TxIx, collection: usize) -> bool {
+        let slot = self.tx(tx);
+        slot.is_ordered() && slot.mutations.iter().any(|mutation| mutation.collection == collection)
     }
 
     /// All unfinished ordered transactions that wait on this one, directly or not, in order.
@@ -424,20 +442,24 @@ impl<V: Value> Engine<V> {
             if !slot.is_ordered() {
                 continue;
             }
+            let mut waits = |other: TxIx| {
+                if found.insert(self.tx(other).order, other).is_none() {
+                    next.push(other);
+                }
+            };
             for mutation in &slot.mutations {
                 let holder = &self.collections[mutation.collection];
                 let pending = &holder.row(mutation.row).pending;
-                let later = pending
-                    .iter()
-                    .skip_while(|other| other.tx != tx)
-                    .skip(1)
-                    .filter(|other| other.ordered)
-                    .map(|other| other.tx);
-                let scoped = holder.scoped.iter().copied().skip_while(|&other| other != tx).skip(1);
-                for other in later.chain(scoped) {
-                    if found.insert(self.tx(other).order, other).is_none() {
-                        next.push(other);
-                    }
+                let later = pending.iter().skip_while(|other| other.tx != tx).skip(1);
+                later.filter(|other| other.ordered).for_each(|other| waits(other.tx));
+                if slot.kind == OrderKind::Collection {
+                    let later = self.unfinished.range(slot.order..).skip(1).map(|(_, &other)| other);
+                    later
+                        .filter(|&other| self.is_ordered_on(other, mutation.collection))
+                        .for_each(&mut waits);
+                } else {
+                    let at = holder.scoped.partition_point(|&other| self.tx(other).order < slot.order);
+                    holder.scoped[at..].iter().copied().for_each(&mut waits);
                 }
             }
         }

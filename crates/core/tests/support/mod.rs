@@ -197,6 +197,7 @@ impl Tab {
             Output::Request(op, remote, request) => self.requests.push((op, remote, request)),
             Output::Cancel(op) => {
                 self.persists.retain(|persist| persist.op != op);
+                self.awaits.retain(|(other, _)| *other != op);
                 self.requests.retain(|(other, ..)| *other != op);
             }
             Output::ReleaseLease(name) => self.claims.retain(|other| *other != name),
@@ -333,6 +334,14 @@ impl Tab {
         self.input(Input::PersistAnswered(persist.op, result));
         self.settle();
         persist.transaction
+    }
+
+    /// Answers the oldest `awaitSync`.
+    pub fn answer_await(&mut self, result: Result<(), driftline_core::ErrorInfo>) -> TxId {
+        let (op, tx) = self.awaits.remove(0);
+        self.input(Input::AwaitSyncAnswered(op, result));
+        self.settle();
+        tx
     }
 
     /// Answers the oldest request.
