@@ -2,6 +2,7 @@
 //!
 //! * [`Server`]: the whole, as the `driftline-server` command runs it; [`Server::bind_with`] takes an app's own mutator.
 //! * [`engine`]: the sync engine alone, synchronous, for a program that has its own HTTP, and for simulation.
+//! * [`livestore`]: the event logs of LiveStore's clients alone.
 //! * [`files`]: the blob store alone.
 //! * [`error`]: the crate's one error type.
 
@@ -9,6 +10,7 @@ mod config;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod livestore;
 mod metrics;
 mod routes;
 mod server;

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EntityMutator, LocalPokes, Mutator, SqliteStorage};
 use crate::error::{Error, Result};
 use crate::files::{BlobStore, PartialLocks};
+use crate::livestore::EventLogs;
 use crate::metrics::Metrics;
 use crate::routes::sockets::MAX_SOCKETS;
 use crate::routes::{self, App};
@@ -55,6 +56,7 @@ impl Server {
     pub async fn bind_with(config: Config, mutator: impl Mutator) -> Result<Self> {
         let data_lock = lock_directory(&config)?;
         let storage = SqliteStorage::open(&config.data.join(DATABASE_FILE))?;
+        let event_logs = Arc::new(EventLogs::open(&config.data.join(EVENTS_FILE))?);
         let blobs = Arc::new(BlobStore::open(&config.data)?);
         let swept = blobs.sweep(SystemTime::now())?;
         if swept > 0 {
@@ -75,6 +77,8 @@ impl Server {
             engine: Arc::clone(&engine),
             writer,
             pokes,
+            event_logs,
+            stores: Arc::new(LocalPokes::new()),
             blobs,
             partial_locks: PartialLocks::default(),
             metrics: Metrics::default(),
@@ -183,6 +187,7 @@ fn lock_directory(config: &Config) -> Result<std::fs::File> {
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DATABASE_FILE: &str = "driftline.sqlite";
+const EVENTS_FILE: &str = "livestore.sqlite";
 const LOCK_FILE: &str = "lock";
 const MAX_CONNECTIONS: usize = 8192;
 const MAX_READERS: usize = 8;

@@ -3,6 +3,7 @@
 mod body;
 mod events;
 mod files;
+mod livestore;
 mod plan;
 mod pokes;
 mod respond;
@@ -30,6 +31,7 @@ use crate::config::Config;
 use crate::engine::{Engine, LocalPokes};
 use crate::error::{Error, ErrorKind};
 use crate::files::{BlobStore, PartialLocks};
+use crate::livestore::EventLogs;
 use crate::metrics::Metrics;
 use crate::writer::Writer;
 use respond::{Shape, error_response};
@@ -39,6 +41,9 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) writer: Writer,
     pub(crate) pokes: Arc<LocalPokes>,
+    pub(crate) event_logs: Arc<EventLogs>,
+    /// Tells of new events, by store.
+    pub(crate) stores: Arc<LocalPokes>,
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) partial_locks: PartialLocks,
     pub(crate) metrics: Metrics,
@@ -71,6 +76,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/plan/events", get(events::events))
         .route("/plan/ws", get(pokes::binary))
         .route("/plan/_sync/ws", get(pokes::binary))
+        .route("/livestore", get(livestore::socket).post(livestore::call))
         .route("/files/{digest}", get(files::read).put(files::put).delete(files::delete))
         .route("/healthz", get(system::health))
         .route("/metrics", get(system::metrics));

@@ -48,7 +48,7 @@ macro_rules! for_each_livestore_v04_check {
             a_cursor_behind_the_head_is_an_empty_page
             a_page_holds_a_hundred_events_and_says_how_many_remain
             the_next_page_waits_for_the_acknowledgement
-            a_broadcast_does_not_wait_for_acknowledgements
+            events_pushed_during_a_pull_reach_it_once_each
             another_parent_than_the_head_is_server_ahead
             a_repeated_push_is_server_ahead
             of_two_pushes_on_one_parent_one_is_taken

@@ -95,20 +95,21 @@ pub async fn the_next_page_waits_for_the_acknowledgement<S: LiveStoreServer>(ser
     assert_eq!(client.exit(pull).await, Exit::Success);
 }
 
-/// So it can overtake the pages of the pull, and a client must put them in order.
-pub async fn a_broadcast_does_not_wait_for_acknowledgements<S: LiveStoreServer>(server: &mut S) {
+/// Ahead of the pull's own pages, as the published server sends them, or after them; a client must take either.
+pub async fn events_pushed_during_a_pull_reach_it_once_each<S: LiveStoreServer>(server: &mut S) {
     let store = server.store("overtakes");
     let (mut writer, mut reader) = (Client::of(server, &store).await, Client::of(server, &store).await);
     writer.push_all(&events("one", 1, 130)).await;
     let live = reader.pull(None, true).await;
-    assert_eq!(reader.page_unacknowledged(live).await.batch.len(), 100);
+    let mut seen = numbers(&reader.page_unacknowledged(live).await.batch);
+    assert_eq!(seen, (1..=100).collect::<Vec<_>>());
     writer.push_ok(&events("one", 131, 131), None).await;
-    let broadcast = reader.page_unacknowledged(live).await;
-    assert_eq!((numbers(&broadcast.batch), broadcast.page_info), (vec![131], PageInfo::NoMore));
     reader.acknowledge(live).await;
-    let mut seen = numbers(&reader.page(live).await.batch);
-    seen.retain(|number| *number <= 130);
-    assert_eq!(seen, (101..=130).collect::<Vec<_>>());
+    while seen.len() < 131 {
+        seen.extend(numbers(&reader.page(live).await.batch));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=131).collect::<Vec<_>>());
 }
 
 /// Behind it or before it: the error says where the head is.

@@ -128,6 +128,15 @@ impl Serialize for Failure {
             name: &'a str,
             message: &'a str,
         }
+        // The published client reads one, and does nothing with it.
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct FiberId<'a> {
+            #[serde(rename = "_tag")]
+            kind: &'a str,
+            id: u64,
+            start_time_millis: u64,
+        }
         let mut map = serializer.serialize_map(None)?;
         let told = match self {
             Self::Defect { message } => {
@@ -136,7 +145,8 @@ impl Serialize for Failure {
                 return map.end();
             }
             Self::Interrupted => {
-                map.serialize_entry("_tag", "Empty")?;
+                map.serialize_entry("_tag", "Interrupt")?;
+                map.serialize_entry("fiberId", &FiberId { kind: "Runtime", id: 0, start_time_millis: 0 })?;
                 return map.end();
             }
             Self::ServerAhead { head, provided } => {
