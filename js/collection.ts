@@ -306,6 +306,7 @@ function registration<T>(config: CollectionConfig<T>, { mirror = false }: { mirr
     migrate,
     keyField: getKey === undefined ? 'id' : undefined,
     mirror,
+    ...('remote' in sync && sync.remote !== undefined ? { toEvents: sync.toEvents, applyEvent: sync.applyEvent } : {}),
   }
 }
 

@@ -4,7 +4,8 @@ export { init, type WasmSource } from './wasm.ts'
 export type { Collection, MutationOptions, WriteOptions, Writes } from './collection.ts'
 export type { Transaction } from './transaction.ts'
 export type { TransactionLog } from './log.ts'
-export { mizu, type Remote, type Backend, type MizuOptions, type RemoteStatus } from './remote.ts'
+export { livestore, mizu, type Backend, type LiveStoreOptions, type MizuOptions, type RemoteMetadata, type RemoteSupports } from './backends.ts'
+export type { Remote, RemoteStatus } from './remote.ts'
 export {
   AuthRequiredError, DriftlineError, NetworkError, NonRetriableError, RetryAfterError,
   type AppErrorCode, type ErrorCode, type ErrorDetails,

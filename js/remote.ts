@@ -1,41 +1,9 @@
-// Backends and the remotes that wrap them.
+// Remotes: the backends that a database is connected to.
+import type { Backend, RemoteMetadata, RemoteSupports } from './backends.ts'
 import type { Core } from './core.ts'
 import { DriftlineError } from './errors.ts'
 import { Computed, type Readable } from './readable.ts'
-import type { RetryOptions } from './types.ts'
 import type { WireRemote } from './wire.ts'
-
-/** A backend: made by `mizu()`, given to `db.connect()`. */
-export interface Backend {
-  readonly kind: 'mizu'
-  readonly url: string
-  readonly scope: string
-  readonly poke: boolean
-  readonly headers?: () => HeadersInit | undefined | Promise<HeadersInit | undefined>
-  readonly retry?: RetryOptions
-}
-
-/** How to reach a mizu-style push/pull server, such as `driftline-server`. */
-export interface MizuOptions {
-  /** The server's address, without `/_sync`. */
-  url: string | URL
-  /** The partition of the data. */
-  scope: string
-  dialect?: 'v0.3'
-  /** How the server says that there is something new: server-sent events, or not at all; `auto` tries. */
-  poke?: 'sse' | 'none' | 'auto'
-  /** Called for each request; what it gives is kept nowhere. */
-  headers?: () => HeadersInit | undefined | Promise<HeadersInit | undefined>
-  /** Its `maxDelayMs` bounds the waits between pulls that fail, too; 30,000 is the most there. */
-  retry?: RetryOptions
-}
-
-/** A backend that speaks mizu's push, pull, snapshot and poke. */
-export function mizu({ url, scope, poke = 'auto', headers, retry }: MizuOptions): Backend {
-  const base = typeof location === 'undefined' ? undefined : location.href
-  const address = new URL(url, base).href.replace(/\/+$/, '')
-  return { kind: 'mizu', url: address, scope, poke: poke !== 'none', ...(headers === undefined ? {} : { headers }), ...(retry === undefined ? {} : { retry }) }
-}
 
 /** How a remote stands. */
 export interface RemoteStatus {
@@ -50,26 +18,40 @@ export interface RemoteStatus {
 /** A connected backend. */
 export class Remote {
   readonly status: Readable<RemoteStatus>
-  readonly metadata: { name: string; description: string; protocol: string; endpoint: string }
-  readonly supports = { pullPageInfoKnown: false, pullLive: true, idempotent: true } as const
+  /** Whether the server was there when last something was heard of it. */
+  readonly isConnected: Readable<boolean>
+  readonly metadata: RemoteMetadata
+  readonly supports: RemoteSupports
   /** @internal */
   readonly number: number
+  readonly #core: Core
   readonly #status: Computed<RemoteStatus>
+  readonly #isConnected: Computed<boolean>
 
   /** @internal */
   constructor(core: Core, backend: Backend) {
-    if (backend.kind !== 'mizu') throw new DriftlineError('unexpected', 'connect() takes a backend such as mizu() makes. Nothing was connected.')
-    const { url, scope, poke, headers, retry } = backend
-    const spec = { id: `mizu ${url} ${scope}`, scope, poke, retry }
-    this.number = core.call(() => core.client.connect(spec, url, headers))
-    this.metadata = { name: 'mizu', description: `mizu sync, scope ${scope}`, protocol: 'mizu v0.3', endpoint: url }
+    const { kind, url, scope, wire, headers, query, retry } = backend
+    if (wire === undefined) throw new DriftlineError('unexpected', 'connect() takes a backend such as mizu() or livestore() makes. Nothing was connected.')
+    const spec = { ...wire, kind, id: `${kind} ${url} ${scope}`, scope, retry }
+    this.#core = core
+    this.number = core.call(() => core.client.connect(spec, { url, headers, query }))
+    this.metadata = backend.metadata
+    this.supports = backend.supports
     this.#status = new Computed(() => remoteStatus(core, core.client.remote(this.number)))
     this.status = this.#status
+    this.#isConnected = new Computed(() => ['live', 'polling'].includes(this.#status.value.state))
+    this.isConnected = this.#isConnected
+  }
+
+  /** Asks the server for what is new, now. How it went shows in `status` and `isConnected`. */
+  ping(): void {
+    this.#core.call(() => this.#core.client.pullNow(this.number))
   }
 
   /** @internal */
   changed(): void {
     this.#status.changed()
+    this.#isConnected.changed()
   }
 }
 

@@ -68,7 +68,16 @@ export interface RetryOptions {
 export interface CollectionConfig<T> {
   sync:
     | { id: string; setup(given: { onUpdate(update: SyncUpdate<T>): void; signal: AbortSignal }): Promise<{ data: Rows<T> }> }
-    | { id: string; remote: Remote; entity?: string }
+    | {
+      id: string
+      remote: Remote
+      /** What the backend calls these rows; `id`. */
+      entity?: string
+      /** How a change is told to the backend; without it by the default names (`<entity>.inserted`, `<entity>.create`, …). It is pure. */
+      toEvents?(mutation: PendingMutation<T>): BackendEvent[]
+      /** What an event of the backend does to the rows; without it by the default names. It is pure, and gets every event. For backends that keep events. */
+      applyEvent?(event: BackendEvent): RowWrite<T>[]
+    }
     /** On this device only: what is written is done once it is durable. */
     | { id: string; setup?: undefined; remote?: undefined }
   mutationFn?: MutationFn<T>
@@ -88,6 +97,12 @@ export interface CollectionConfig<T> {
   /** Makes a queued mutation of an older version fit; `null` or a throw keeps it, failed, with its reason. */
   migrate?(mutation: StoredMutation, from: number): StoredMutation | null
 }
+
+/** An event of a backend, or a mutation by its name there. */
+export interface BackendEvent { name: string; args: unknown }
+
+/** What an event does to a row. */
+export type RowWrite<T> = { type: 'put'; key: string; value: T } | { type: 'update'; key: string; changes: Partial<T> } | { type: 'delete'; key: string }
 
 /** A queued mutation, as it is stored. */
 export interface StoredMutation {

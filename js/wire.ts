@@ -90,7 +90,8 @@ export const Kind = { insert: 0, update: 1, delete: 2 } as const
 /** The module's class: `crates/client/src/lib.rs`. Methods throw `WireError`. */
 export interface ClientModule {
   register(spec: unknown): number
-  connect(spec: unknown, url: string, headers?: () => unknown): number
+  connect(spec: unknown, endpoint: { url: string; headers?: unknown; query?: unknown; call?: unknown }): number
+  pullNow(remote: number): void
   insert(collection: number, key: string, row: unknown, sizeBytes: number): string
   update(collection: number, key: string, changes: unknown, sizeBytes: number): string
   remove(collection: number, key: string): string

@@ -5,9 +5,13 @@ use std::rc::Rc;
 use driftline_core::{
     DraftKind, ErrorInfo, Failure, FailureKind, MutationDraft, RemoteSpec, RetryPolicy, Scope,
     StoredMutation, Strategy, Value,
-    spec::{BackendSpec, CollectionId, MergeFn, MigrateFn},
+    spec::{
+        ApplyEventFn, BackendSpec, CollectionId, EventWrite, LiveStoreWire, Mapping, MergeFn, MigrateFn,
+        ToEventsFn,
+    },
+    view::PendingMutationView,
 };
-use driftline_web::value::Row;
+use driftline_web::value::{Row, message_of};
 use js_sys::{Array, Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -104,12 +108,21 @@ pub fn retry_policy(policy: &JsValue) -> RetryPolicy {
     }
 }
 
-/// `{ id, scope, poke, retry? }`.
+/// `{ id, kind, scope, retry? }` and what the kind of backend has.
 pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
     let fields = Fields(spec);
     RemoteSpec {
         id: fields.text("id"),
-        backend: BackendSpec::Mizu { scope: fields.text("scope"), poke: fields.flag("poke") },
+        backend: match fields.text("kind").as_str() {
+            "livestore" => BackendSpec::LiveStore {
+                store_id: fields.text("scope"),
+                wire: match fields.text("transport").as_str() {
+                    "http" => LiveStoreWire::Http,
+                    _ => LiveStoreWire::WebSocket,
+                },
+            },
+            _ => BackendSpec::Mizu { scope: fields.text("scope"), poke: fields.flag("poke") },
+        },
         retry: retry_policy(&fields.value("retry")),
     }
 }
@@ -145,6 +158,54 @@ pub fn migrate(function: &JsValue) -> Option<MigrateFn<Row>> {
         })
     }))
 }
+
+/// An app's `toEvents` and `applyEvent`.
+pub fn mapping(collection: &Fields<'_>) -> Option<Mapping<Row>> {
+    let to_events = as_function(collection.value("toEvents"));
+    let apply = as_function(collection.value("applyEvent"));
+    if to_events.is_none() && apply.is_none() {
+        return None;
+    }
+    Some(Mapping {
+        to_events: to_events.map(|function| {
+            Rc::new(move |mutation: &PendingMutationView<Row>| {
+                let events = function
+                    .call1(&JsValue::UNDEFINED, &mutation_to_js(mutation))
+                    .map_err(|thrown| message_of(&thrown))?;
+                let events: Array = events.dyn_into().map_err(|_| NO_ARRAY.to_owned())?;
+                Ok(events
+                    .iter()
+                    .map(|event| {
+                        let fields = Fields(&event);
+                        (fields.text("name"), Row(fields.value("args")))
+                    })
+                    .collect())
+            }) as ToEventsFn<Row>
+        }),
+        apply: apply.map(|function| {
+            Rc::new(move |name: &str, args: &Row| {
+                let event = crate::to_js::event_to_js(name, args);
+                let writes =
+                    function.call1(&JsValue::UNDEFINED, &event).map_err(|thrown| message_of(&thrown))?;
+                let writes: Array = writes.dyn_into().map_err(|_| NO_ARRAY.to_owned())?;
+                Ok(writes
+                    .iter()
+                    .map(|write| {
+                        let fields = Fields(&write);
+                        let key = fields.text("key");
+                        match fields.text("type").as_str() {
+                            "put" => EventWrite::Put(key, Row(fields.value("value"))),
+                            "update" => EventWrite::Update(key, Row(fields.value("changes"))),
+                            _ => EventWrite::Delete(key),
+                        }
+                    })
+                    .collect())
+            }) as ApplyEventFn<Row>
+        }),
+    })
+}
+
+const NO_ARRAY: &str = "it did not give an array";
 
 /// `{ kind, afterMs?, countsAttempt?, name, code, message, original? }`.
 pub fn failure(failed: &JsValue) -> Failure {

@@ -85,14 +85,30 @@ impl Client {
             migrate: from_js::migrate(&fields.value("migrate")),
             key_field: fields.value("keyField").as_string(),
             mirror: fields.flag("mirror"),
+            mapping: from_js::mapping(&fields),
         };
         thrown(self.driver.command(|engine, now| engine.register(now, spec))).map(|id| id.0)
     }
 
-    /// Connects a remote and answers its number. `headers` is called for each request.
-    pub fn connect(&self, spec: &JsValue, url: String, headers: Option<Function>) -> Result<u32, JsValue> {
+    /// Connects a remote and answers its number. The endpoint is `{ url, headers?, query?, call? }`, of functions
+    /// that are called for each request.
+    pub fn connect(&self, spec: &JsValue, endpoint: &JsValue) -> Result<u32, JsValue> {
         let spec: RemoteSpec = remote_spec(spec);
-        thrown(self.driver.connect(spec, Endpoint { url, headers })).map(|id| id.0)
+        let fields = Fields(endpoint);
+        let function = |field| as_function(fields.value(field));
+        let endpoint = Endpoint {
+            url: fields.text("url"),
+            headers: function("headers"),
+            query: function("query"),
+            call: function("call"),
+        };
+        thrown(self.driver.connect(spec, endpoint)).map(|id| id.0)
+    }
+
+    /// Asks a remote for what is new, now.
+    #[wasm_bindgen(js_name = pullNow)]
+    pub fn pull_now(&self, remote: u32) -> Result<(), JsValue> {
+        thrown(self.driver.command(|engine, now| engine.pull_now(now, RemoteId(remote))))
     }
 
     /// Inserts one row under the collection's own strategy and answers the transaction's id.

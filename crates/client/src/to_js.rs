@@ -144,6 +144,11 @@ pub fn mutation_to_js(view: &PendingMutationView<Row>) -> JsValue {
         .done()
 }
 
+/// An event, for the app's `applyEvent`.
+pub fn event_to_js(name: &str, args: &Row) -> JsValue {
+    Built::new().with("name", name).with("args", args.0.clone()).done()
+}
+
 /// A queued mutation, for the app's `migrate`.
 pub fn stored_to_js(stored: &StoredMutation<Row>) -> JsValue {
     Built::new()

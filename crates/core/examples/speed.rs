@@ -30,6 +30,7 @@ fn main() {
             migrate: None,
             key_field: None,
             mirror: false,
+            mapping: None,
         };
         let todos = engine.register(now, spec).unwrap();
         let rows: Vec<_> = (0..count)

@@ -113,6 +113,8 @@ pub enum LiveEvent {
     Opened,
     /// A message's text.
     Frame(String),
+    /// It was not opened, since the app's function for credentials threw.
+    Refused(String),
     /// It is closed, for whatever reason. The engine opens it anew after a back-off.
     Closed,
 }

@@ -47,6 +47,8 @@ pub enum Output<V> {
     Request(OpId, RemoteId, HttpRequest),
     /// Open a remote's live channel: [`crate::Input::Live`].
     OpenLive(RemoteId, LiveEndpoint),
+    /// Send a text over the live channel, which is open.
+    SendFrame(RemoteId, String),
     /// Close it; nothing more is expected from it.
     CloseLive(RemoteId),
     /// Start the collection's own sync feed: this tab leads it. The feed's first full data is given to
@@ -182,6 +184,8 @@ pub enum WakeReason {
     Poll,
     /// A live channel is opened anew.
     Reconnect,
+    /// A live channel is asked whether it lives, or has not answered in time.
+    Liveness,
     /// A write to disk that failed is tried again.
     Storage,
     /// The journal is idle: time to write a checkpoint.

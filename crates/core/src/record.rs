@@ -48,14 +48,21 @@ pub(crate) enum Fact<V> {
     Rows { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
     /// All synced rows of a table are gone; those that follow are all there is.
     Reset { table: Rc<str> },
-    /// How far a remote has been pulled. `None`: it must be bootstrapped anew.
-    Cursor { remote: Rc<str>, cursor: Option<u64> },
+    /// How far a remote has been pulled, and which log that is of, where it says so. `None`: it must be
+    /// bootstrapped anew.
+    Cursor { remote: Rc<str>, cursor: Option<u64>, identity: Option<Rc<str>> },
     /// The first data of a session is in, for a collection with its own feed.
     Synced { table: Rc<str> },
     /// Rows of a table that were written, are done, and have not come back by sync (checkpoints only).
     Provisional { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
     /// Rows of a collection that are gone and may still be in the mirror (checkpoints only).
     Doubtful { collection: Rc<str>, keys: Vec<Rc<str>> },
+    /// Fields of synced rows of a table; a row that is gone stays gone.
+    Patched { table: Rc<str>, writes: Vec<(Rc<str>, V)> },
+    /// The backend has the first so many events of a transaction.
+    Landed { tx: TxId, events: u32 },
+    /// What this device calls itself at a remote.
+    Client { remote: Rc<str>, client: Rc<str> },
 }
 
 impl<V> Fact<V> {
@@ -67,6 +74,7 @@ impl<V> Fact<V> {
             | Self::Persisted { tx, .. }
             | Self::Completed { tx, .. }
             | Self::Failed { tx, .. }
+            | Self::Landed { tx, .. }
             | Self::Discarded { tx } => Some(*tx),
             _ => None,
         }
@@ -220,6 +228,7 @@ enum WireFact {
     Cursor {
         remote: u32,
         cursor: Option<u64>,
+        identity: Option<String>,
     },
     Synced {
         table: u32,
@@ -231,6 +240,18 @@ enum WireFact {
     Doubtful {
         collection: u32,
         keys: Vec<String>,
+    },
+    Patched {
+        table: u32,
+        writes: Vec<(String, u32)>,
+    },
+    Landed {
+        tx: Id,
+        events: u32,
+    },
+    Client {
+        remote: u32,
+        client: String,
     },
 }
 
@@ -314,9 +335,11 @@ impl<V: Clone> Writer<V> {
                 WireFact::Rows { table: self.name(table), writes: self.writes(writes) }
             }
             Fact::Reset { table } => WireFact::Reset { table: self.name(table) },
-            Fact::Cursor { remote, cursor } => {
-                WireFact::Cursor { remote: self.name(remote), cursor: *cursor }
-            }
+            Fact::Cursor { remote, cursor, identity } => WireFact::Cursor {
+                remote: self.name(remote),
+                cursor: *cursor,
+                identity: identity.as_deref().map(str::to_owned),
+            },
             Fact::Synced { table } => WireFact::Synced { table: self.name(table) },
             Fact::Provisional { table, writes } => {
                 WireFact::Provisional { table: self.name(table), writes: self.writes(writes) }
@@ -325,6 +348,14 @@ impl<V: Clone> Writer<V> {
                 collection: self.name(collection),
                 keys: keys.iter().map(ToString::to_string).collect(),
             },
+            Fact::Patched { table, writes } => WireFact::Patched {
+                table: self.name(table),
+                writes: writes.iter().map(|(key, changes)| (key.to_string(), self.value(changes))).collect(),
+            },
+            Fact::Landed { tx, events } => WireFact::Landed { tx: id(*tx), events: *events },
+            Fact::Client { remote, client } => {
+                WireFact::Client { remote: self.name(remote), client: client.to_string() }
+            }
         }
     }
 
@@ -410,7 +441,9 @@ impl<V: Clone> Reader<'_, V> {
                 Fact::Rows { table: self.name(table)?, writes: self.writes(writes)? }
             }
             WireFact::Reset { table } => Fact::Reset { table: self.name(table)? },
-            WireFact::Cursor { remote, cursor } => Fact::Cursor { remote: self.name(remote)?, cursor },
+            WireFact::Cursor { remote, cursor, identity } => {
+                Fact::Cursor { remote: self.name(remote)?, cursor, identity: identity.map(Into::into) }
+            }
             WireFact::Synced { table } => Fact::Synced { table: self.name(table)? },
             WireFact::Provisional { table, writes } => {
                 Fact::Provisional { table: self.name(table)?, writes: self.writes(writes)? }
@@ -419,6 +452,17 @@ impl<V: Clone> Reader<'_, V> {
                 collection: self.name(collection)?,
                 keys: keys.into_iter().map(Into::into).collect(),
             },
+            WireFact::Patched { table, writes } => Fact::Patched {
+                table: self.name(table)?,
+                writes: writes
+                    .into_iter()
+                    .map(|(key, changes)| Some((key.into(), self.value(changes)?)))
+                    .collect::<Option<_>>()?,
+            },
+            WireFact::Landed { tx: id, events } => Fact::Landed { tx: tx(id), events },
+            WireFact::Client { remote, client } => {
+                Fact::Client { remote: self.name(remote)?, client: client.into() }
+            }
         })
     }
 
@@ -498,7 +542,10 @@ mod tests {
                 writes: vec![("a".into(), Some(json!([1]))), ("b".into(), None)],
             },
             Fact::Reset { table: "r/todo".into() },
-            Fact::Cursor { remote: "r".into(), cursor: Some(7) },
+            Fact::Cursor { remote: "r".into(), cursor: Some(7), identity: Some("log".into()) },
+            Fact::Patched { table: "t".into(), writes: vec![("k".into(), json!({ "n": 2 }))] },
+            Fact::Landed { tx: TxId(7), events: 2 },
+            Fact::Client { remote: "r".into(), client: "c".into() },
             Fact::Synced { table: "todos".into() },
             Fact::Provisional { table: "todos".into(), writes: vec![("a".into(), None)] },
             Fact::Doubtful { collection: "todos".into(), keys: vec!["a".into()] },

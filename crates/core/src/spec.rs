@@ -52,6 +52,33 @@ pub struct CollectionSpec<V> {
     pub key_field: Option<String>,
     /// Whether visible rows are mirrored into a store of their own with each commit ([`crate::MirrorPut`]).
     pub mirror: bool,
+    /// How its changes are named at its remote, where that is not by the default names.
+    pub mapping: Option<Mapping<V>>,
+}
+
+/// How an app names its changes at a backend that keeps events, and what it makes of events. Both are pure.
+pub struct Mapping<V> {
+    /// The events of a change, by name and arguments, or why there are none; without it the default names.
+    pub to_events: Option<ToEventsFn<V>>,
+    /// What an event does to the collection's rows; without it the default names.
+    pub apply: Option<ApplyEventFn<V>>,
+}
+
+/// A pure function of the app's: a change as events, by name and arguments.
+pub type ToEventsFn<V> = Rc<dyn Fn(&PendingMutationView<V>) -> Result<Vec<(String, V)>, String>>;
+
+/// A pure function of the app's: what an event of this name and these arguments does to the rows.
+pub type ApplyEventFn<V> = Rc<dyn Fn(&str, &V) -> Result<Vec<EventWrite<V>>, String>>;
+
+/// What an event does to a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventWrite<V> {
+    /// The row with this key is this.
+    Put(String, V),
+    /// Fields of the row with this key, if there is one.
+    Update(String, V),
+    /// There is no row with this key.
+    Delete(String),
 }
 
 /// A pure function of the app's: what shows of a row with parallel changes pending.
@@ -110,6 +137,22 @@ pub enum BackendSpec {
         /// Whether pokes come over server-sent events.
         poke: bool,
     },
+    /// LiveStore's sync-cf.
+    LiveStore {
+        /// The store's name.
+        store_id: String,
+        /// How it is spoken to.
+        wire: LiveStoreWire,
+    },
+}
+
+/// How LiveStore's sync-cf is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveStoreWire {
+    /// 0.4.0 over a WebSocket.
+    WebSocket,
+    /// 0.4.0 by single requests.
+    Http,
 }
 
 /// How transactions of a collection relate.

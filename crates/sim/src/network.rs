@@ -227,6 +227,11 @@ impl World {
         self.at(delay, Event::Parcel(tab, Parcel::Live(remote, generation, event)));
     }
 
+    /// A frame leaves a tab over its live connection.
+    pub fn hear_frame(&mut self, tab: &Tab, remote: RemoteId, frame: &str) {
+        self.ledger.violate(format_args!("tab {} sends {frame} to {remote:?}, which hears nothing", tab.id));
+    }
+
     /// Tells everybody that listens where the server's head is.
     fn poke(&mut self) {
         let frame = json!({ "type": "sync", "payload": { "cursor": self.server_head } }).to_string();

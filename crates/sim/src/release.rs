@@ -56,6 +56,7 @@ pub(crate) fn collection(index: usize, remote: RemoteId, release: u32) -> Collec
         migrate: (release > 1).then_some(migrate),
         key_field: Some("id".into()),
         mirror: name == MIRRORED,
+        mapping: None,
     }
 }
 

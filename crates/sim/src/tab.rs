@@ -234,7 +234,7 @@ impl World {
                 match event {
                     LiveEvent::Opened => live.open = true,
                     LiveEvent::Closed => *live = Live { generation: generation + 1, ..Live::default() },
-                    LiveEvent::Frame(_) => {}
+                    LiveEvent::Frame(_) | LiveEvent::Refused(_) => {}
                 }
                 Input::Live(remote, event)
             }
@@ -370,6 +370,7 @@ impl World {
                 self.cancel(tab, op);
             }
             Output::OpenLive(remote, _) => self.open_live(tab, remote),
+            Output::SendFrame(remote, frame) => self.hear_frame(tab, remote, &frame),
             Output::CloseLive(remote) => {
                 let live = tab.live.entry(remote).or_default();
                 *live = Live { generation: live.generation + 1, ..Live::default() };

@@ -2,34 +2,29 @@
 //!
 //! Rows stay JSON text here: they are cut out of the answer unread and handed to the value type in one go.
 
-use std::{borrow::Cow, rc::Rc};
+use std::rc::Rc;
 
 use driftline_protocol::mizu::{self as wire, path};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    HttpRequest, HttpResponse, KeyedRows, LiveEndpoint, Method, Pulled, PushItem, PushOutcome, WireFailure,
+    Heard, HttpRequest, HttpResponse, KeyedRows, LiveEndpoint, PulledRows, PushItem, PushLimits, PushOutcome,
+    WireFailure,
+    json::{Fields, fields, malformed, percent_encode, post, quoted, refusal, with_id},
 };
 use crate::{Code, ErrorInfo, Failure, FailureKind, Value, view::MutationKind};
 
-/// What a mutation takes on the wire besides its id, name and arguments, in bytes.
-pub(super) const ITEM_OVERHEAD_BYTES: usize = 64 + wire::MAX_SCOPE_BYTES;
-/// The mutations of one push, in bytes; the envelope takes the rest of the wire's limit.
-pub(super) const PUSH_PAYLOAD_MAX_BYTES: usize = wire::MAX_PUSH_BYTES - 4 * 1024;
-/// Mutations of one push.
-pub(super) const PUSH_MAX_MUTATIONS: usize = wire::MAX_PUSH_MUTATIONS;
-/// How long an exchange may take, in milliseconds.
-const REQUEST_TIMEOUT_MS: u64 = 30_000;
-/// The largest answer to a push or a page, in bytes.
-const RESPONSE_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// One push; the envelope takes the rest of the wire's limit.
+pub(super) const LIMITS: PushLimits = PushLimits {
+    items: wire::MAX_PUSH_MUTATIONS,
+    bytes: wire::MAX_PUSH_BYTES - 4 * 1024,
+    item_overhead_bytes: 64 + wire::MAX_SCOPE_BYTES,
+};
 /// The largest snapshot, in bytes.
 const SNAPSHOT_MAX_BYTES: u64 = 512 * 1024 * 1024;
 
-pub(super) struct Mizu {
+pub(crate) struct Mizu {
     scope: String,
     poke: bool,
 }
@@ -45,7 +40,7 @@ impl Mizu {
         })
     }
 
-    pub fn decode_live(&self, text: &str) -> Result<u64, String> {
+    pub fn hear(&self, text: &str) -> Vec<Heard> {
         #[derive(Deserialize)]
         struct Poke {
             payload: Payload,
@@ -54,9 +49,9 @@ impl Mizu {
         struct Payload {
             cursor: u64,
         }
-        serde_json::from_str::<Poke>(text)
-            .map(|poke| poke.payload.cursor)
-            .map_err(|error| format!("a poke is not what this wire sends: {error}"))
+        // A poke that can't be read is a poke all the same.
+        let head = serde_json::from_str::<Poke>(text).ok().map(|poke| poke.payload.cursor);
+        vec![Heard::Head(head)]
     }
 
     pub fn encode_mutation<V: Value>(
@@ -83,7 +78,7 @@ impl Mizu {
                 wire::Mutation::new(item.id, self.scope.as_str(), item.name, args)
             })
             .collect();
-        post(path::PUSH, &wire::PushRequest { mutations }, RESPONSE_MAX_BYTES)
+        post(path::PUSH, json(&wire::PushRequest { mutations }))
     }
 
     pub fn decode_push(
@@ -105,7 +100,7 @@ impl Mizu {
                 None => result
                     .cursor
                     .map(|cursor| PushOutcome::Applied { cursor })
-                    .ok_or_else(|| malformed(Code::InvalidPush, "results[].cursor is missing".into())),
+                    .ok_or_else(|| malformed(Code::InvalidPush, "results[].cursor is missing")),
                 Some(failure) => {
                     let text = result.error.unwrap_or_default();
                     let kind = match failure {
@@ -132,8 +127,11 @@ impl Mizu {
     pub fn encode_pull(&self, cursor: u64) -> HttpRequest {
         post(
             path::PULL,
-            &wire::PullRequest { scope: self.scope.clone(), cursor, limit: Some(wire::MAX_PULL_CHANGES) },
-            RESPONSE_MAX_BYTES,
+            json(&wire::PullRequest {
+                scope: self.scope.clone(),
+                cursor,
+                limit: Some(wire::MAX_PULL_CHANGES),
+            }),
         )
     }
 
@@ -141,7 +139,7 @@ impl Mizu {
         &self,
         cursor: u64,
         response: &HttpResponse,
-    ) -> Result<Pulled<V>, WireFailure> {
+    ) -> Result<PulledRows<V>, WireFailure> {
         let answer: wire::PullResponse = read(response, Code::InvalidPull)?;
         let changes = answer.changes.unwrap_or_default();
         let mut rows = Rows::default();
@@ -165,16 +163,19 @@ impl Mizu {
             ));
         }
         if answer.has_more && next == cursor {
-            return Err(malformed(Code::InvalidPull, "has_more without progress".into()));
+            return Err(malformed(Code::InvalidPull, "has_more without progress"));
         }
-        Ok(Pulled { writes: rows.values()?, cursor: next, has_more: answer.has_more, is_whole: false })
+        Ok(PulledRows { writes: rows.values()?, cursor: next, has_more: answer.has_more, is_whole: false })
     }
 
     pub fn encode_snapshot(&self) -> HttpRequest {
-        post(path::SNAPSHOT, &wire::SnapshotRequest { scope: self.scope.clone() }, SNAPSHOT_MAX_BYTES)
+        HttpRequest {
+            response_max_bytes: SNAPSHOT_MAX_BYTES,
+            ..post(path::SNAPSHOT, json(&wire::SnapshotRequest { scope: self.scope.clone() }))
+        }
     }
 
-    pub fn decode_snapshot<V: Value>(&self, response: &HttpResponse) -> Result<Pulled<V>, WireFailure> {
+    pub fn decode_snapshot<V: Value>(&self, response: &HttpResponse) -> Result<PulledRows<V>, WireFailure> {
         #[derive(Deserialize)]
         struct Snapshot<'a> {
             #[serde(borrow, default)]
@@ -194,7 +195,7 @@ impl Mizu {
                 rows.put(entity, (&*key).into(), row.get());
             }
         }
-        Ok(Pulled { writes: rows.values()?, cursor: answer.cursor, has_more: false, is_whole: true })
+        Ok(PulledRows { writes: rows.values()?, cursor: answer.cursor, has_more: false, is_whole: true })
     }
 }
 
@@ -264,144 +265,14 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A row or its changes as arguments, with the key as `id`. A new row keeps an `id` that it has.
-fn with_id<V: Value>(key: &str, value: &V, keep: bool) -> Result<String, ErrorInfo> {
-    let refuse = |reason: String| {
-        ErrorInfo::of(
-            Code::InvalidPush,
-            format!(
-                "the row {key} can't be sent as JSON: {reason}. The change was taken back; store what JSON can hold"
-            ),
-        )
-    };
-    let text = value.to_json().map_err(refuse)?;
-    let Fields(fields) = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
-    if keep && fields.iter().any(|(field, _)| field == "id") {
-        return Ok(text);
-    }
-    let mut args = format!("{{\"id\":{}", quoted(key));
-    for (field, value) in fields.iter().filter(|(field, _)| field != "id") {
-        args.push(',');
-        args.push_str(&quoted(field));
-        args.push(':');
-        args.push_str(value.get());
-    }
-    args.push('}');
-    Ok(args)
-}
-
-/// An object's fields in order, their values unread. A list serves every object here: a map would cost a
-/// tree of its own in the wasm, and these have few fields or are walked through once.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(Name(name)) = map.next_key()? {
-                    fields.push((name, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Visit)
-    }
-}
-
-/// A field's name, borrowed unless it is written with escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The fields of an object that may be missing or `null`.
-fn fields(object: Option<&RawValue>) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
-    match object {
-        None => Ok(Vec::new()),
-        Some(object) if object.get() == "null" => Ok(Vec::new()),
-        Some(object) => serde_json::from_str::<Fields<'_>>(object.get()).map(|Fields(fields)| fields),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is always JSON")
-}
-
-fn post(path: &str, body: &impl serde::Serialize, response_max_bytes: u64) -> HttpRequest {
-    let body = serde_json::to_string(body).expect("the wire's own types are always JSON");
-    HttpRequest {
-        method: Method::Post,
-        path: path.to_owned(),
-        body,
-        timeout_ms: REQUEST_TIMEOUT_MS,
-        response_max_bytes,
-    }
-}
-
 /// Reads an answer, or says what its status means.
 fn read<'a, T: Deserialize<'a>>(response: &'a HttpResponse, code: Code) -> Result<T, WireFailure> {
     if response.status == 200 {
-        return serde_json::from_str(&response.body).map_err(|error| malformed(code, error.to_string()));
+        return serde_json::from_str(&response.body).map_err(|error| malformed(code, error));
     }
-    let said: Option<wire::WireError> = serde_json::from_str(&response.body).ok();
-    let text = said.as_ref().map_or("", |said| said.error.as_str());
-    let cursor_too_old = response.status == 410;
-    let kind = match response.status {
-        401 => FailureKind::AuthRequired,
-        408 | 425 | 429 | 500..=599 => {
-            FailureKind::Temporary { after_ms: response.retry_after_ms, counts_attempt: true }
-        }
-        _ => FailureKind::Permanent,
-    };
-    let code = if response.status == 401 { Code::AuthRequired } else { code };
-    let error = ErrorInfo::of(code, answered(response.status, text, kind));
-    Err(WireFailure { kind, error, cursor_too_old })
+    Err(WireFailure { reset: response.status == 410, ..refusal(response, code) })
 }
 
-/// What an answer with an error status means to a person.
-fn answered(status: u16, text: &str, kind: FailureKind) -> String {
-    let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
-    let advice = match kind {
-        FailureKind::AuthRequired => "what waits is kept; sign in, then call resume()",
-        FailureKind::Permanent => {
-            "what it refused is taken back, all else is kept; look at the transaction's error"
-        }
-        _ => "what waits is kept and sent again",
-    };
-    format!("the backend answered {status}{said}; {advice}")
-}
-
-/// An answer of status 200 that is not what the wire says: the server may have acted, and asking again may help.
-fn malformed(code: Code, reason: String) -> WireFailure {
-    WireFailure {
-        kind: FailureKind::Temporary { after_ms: None, counts_attempt: true },
-        error: ErrorInfo::of(
-            code,
-            format!(
-                "the backend's answer is not what this wire sends: {reason}. What waits is kept, and it is asked again; check that client and server speak one version"
-            ),
-        ),
-        cursor_too_old: false,
-    }
-}
-
-fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+fn json(body: &impl serde::Serialize) -> String {
+    serde_json::to_string(body).expect("the wire's own types are always JSON")
 }

@@ -1,18 +1,38 @@
 //! Backends as pure codecs: what is sent and what came back, without sending anything.
+//!
+//! There are two kinds. A server that **keeps rows** (mizu) merges what it is sent, and tells whole rows and
+//! a cursor. A server that **keeps events** (LiveStore, S2) tells events at dense positions, and takes new
+//! ones only behind the last: rows are what the events say, in order. And there are two ways to ask: by
+//! **requests**, each with its answer, or by **frames** over the live connection.
 
+mod event;
+mod json;
+mod livestore;
 mod mizu;
 
 use std::rc::Rc;
 
-use crate::{ErrorInfo, Failure, FailureKind, TransportError, Value, spec::BackendSpec, view::MutationKind};
+pub(crate) use driftline_protocol::livestore::Event;
+pub(crate) use event::Page;
+pub(crate) use json::{id_of, text_of};
+
+use driftline_protocol::livestore::v04::Transport;
+
+use crate::{
+    ErrorInfo, Failure, FailureKind, TransportError, Value,
+    spec::{BackendSpec, LiveStoreWire},
+    view::MutationKind,
+};
 
 /// A request to a remote. The driver adds the address, credentials and `Content-Type: application/json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
-    /// Below the remote's address, with a leading slash.
+    /// Below the remote's address: a path with a leading slash, a query, both, or nothing.
     pub path: String,
+    /// Headers besides the driver's own.
+    pub headers: Vec<(&'static str, String)>,
     /// The body's text.
     pub body: String,
     /// When to give up, in milliseconds.
@@ -27,6 +47,7 @@ pub struct HttpRequest {
 pub enum Method {
     Get,
     Post,
+    Put,
 }
 
 /// An answer.
@@ -40,21 +61,52 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// Where a live channel is opened.
+/// Where a live channel is opened, below the remote's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveEndpoint {
-    /// Server-sent events at a path below the remote's address; the frames are the events' data.
+    /// Server-sent events; the frames are the events' data.
     EventSource(String),
+    /// Server-sent events that are read as they come, where a request needs headers; the frames are pieces of
+    /// the stream's text, cut anywhere.
+    EventStream(String, Vec<(&'static str, String)>),
+    /// What the app's own backend calls back with.
+    Calls,
+    /// A WebSocket; the frames are its text messages, and frames go out over it too ([`crate::Output::SendFrame`]).
+    WebSocket(String),
 }
 
-/// The codec of a remote.
-pub(crate) struct Codec(mizu::Mizu);
+/// Where a session stands in a log of events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position<'a> {
+    /// The last event that was taken; 0 at the beginning.
+    pub cursor: u64,
+    /// The last event that the log is known to have.
+    pub head: u64,
+    /// Which log it is, as the backend names it.
+    pub identity: Option<&'a str>,
+    /// What this device calls itself there.
+    pub client: &'a str,
+}
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Request(HttpRequest),
+    /// Over the live connection, one after the other.
+    Frames(Vec<String>),
+}
 
 /// Rows by key, in order; `None`: gone.
 pub(crate) type KeyedRows<V> = Vec<(Rc<str>, Option<V>)>;
 
+/// What a pull brought.
+pub(crate) enum Pulled<V> {
+    Rows(PulledRows<V>),
+    Events(Page),
+}
+
 /// Rows that a pull brought, in order, by entity.
-pub(crate) struct Pulled<V> {
+pub(crate) struct PulledRows<V> {
     pub writes: Vec<(String, KeyedRows<V>)>,
     /// Where the next pull goes on.
     pub cursor: u64,
@@ -63,20 +115,25 @@ pub(crate) struct Pulled<V> {
     pub is_whole: bool,
 }
 
-/// One mutation on its way.
+/// One mutation or event on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PushItem {
+    /// The transaction's id, with the place in it where there are several.
     pub id: String,
     pub name: String,
     /// JSON text.
     pub args: String,
 }
 
-impl PushItem {
-    /// About how long it is on the wire, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.id.len() + self.name.len() + self.args.len() + mizu::ITEM_OVERHEAD_BYTES
-    }
+/// What a push was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Each mutation by itself.
+    Each(Vec<PushOutcome>),
+    /// All events are behind the head that they were meant for.
+    Appended,
+    /// The log does not end where they were meant for; where it does, if that was said.
+    Ahead(Option<u64>),
 }
 
 /// What became of one mutation.
@@ -88,13 +145,30 @@ pub(crate) enum PushOutcome {
     Refused(Failure),
 }
 
+/// What a frame of the live connection says.
+#[derive(Clone, Debug)]
+pub(crate) enum Heard {
+    /// There is something new; where the log ends, if that was said.
+    Head(Option<u64>),
+    /// Events, asked for or not, and what is sent back once they are taken.
+    Page(Page, Option<String>),
+    /// The pull that is under way has failed.
+    PullFailed(WireFailure),
+    /// The answer to the push that is under way.
+    Pushed(Result<Pushed, WireFailure>),
+    /// The other side is there, and nothing more.
+    Alive,
+    /// The connection is of no use any more.
+    Broken(String),
+}
+
 /// A whole exchange that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WireFailure {
     pub kind: FailureKind,
     pub error: ErrorInfo,
-    /// The server's log no longer reaches back to the cursor.
-    pub cursor_too_old: bool,
+    /// It is not the log that the cursor is of: begin anew.
+    pub reset: bool,
 }
 
 impl WireFailure {
@@ -133,34 +207,98 @@ impl WireFailure {
                 ),
             ),
         };
-        Self { kind, error, cursor_too_old: false }
+        Self { kind, error, reset: false }
     }
+}
+
+/// What one push takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PushLimits {
+    pub items: usize,
+    pub bytes: usize,
+    /// What an item takes on the wire besides its id, name and arguments, in bytes.
+    pub item_overhead_bytes: usize,
+}
+
+impl PushLimits {
+    /// About how long an item is on the wire, in bytes.
+    pub fn bytes_of(self, item: &PushItem) -> usize {
+        item.id.len() + item.name.len() + item.args.len() + self.item_overhead_bytes
+    }
+}
+
+/// The codec of a remote.
+pub(crate) enum Codec {
+    Mizu(mizu::Mizu),
+    LiveStore(livestore::LiveStore),
 }
 
 impl Codec {
     pub fn new(spec: &BackendSpec) -> Self {
         match spec {
-            BackendSpec::Mizu { scope, poke } => Self(mizu::Mizu::new(scope, *poke)),
+            BackendSpec::Mizu { scope, poke } => Self::Mizu(mizu::Mizu::new(scope, *poke)),
+            BackendSpec::LiveStore { store_id, wire } => {
+                let transport = match wire {
+                    LiveStoreWire::WebSocket => Transport::WebSocket,
+                    LiveStoreWire::Http => Transport::Http,
+                };
+                Self::LiveStore(livestore::LiveStore::new(store_id, transport))
+            }
         }
     }
 
-    pub fn push_max_bytes(&self) -> usize {
-        mizu::PUSH_PAYLOAD_MAX_BYTES
+    pub fn limits(&self) -> PushLimits {
+        match self {
+            Self::Mizu(_) => mizu::LIMITS,
+            Self::LiveStore(_) => livestore::LIMITS,
+        }
     }
 
-    pub fn push_max_mutations(&self) -> usize {
-        mizu::PUSH_MAX_MUTATIONS
+    /// Whether the server keeps events at dense positions, and takes new ones only behind the last.
+    pub fn keeps_events(&self) -> bool {
+        !matches!(self, Self::Mizu(_))
+    }
+
+    /// Whether pulls and pushes go over the live connection.
+    pub fn asks_by_frames(&self) -> bool {
+        match self {
+            Self::Mizu(_) => false,
+            Self::LiveStore(codec) => codec.asks_by_frames(),
+        }
     }
 
     pub fn live(&self) -> Option<LiveEndpoint> {
-        self.0.live()
+        match self {
+            Self::Mizu(codec) => codec.live(),
+            Self::LiveStore(codec) => codec.live(),
+        }
     }
 
-    /// The head that a live frame tells.
-    pub fn decode_live(&self, text: &str) -> Result<u64, String> {
-        self.0.decode_live(text)
+    /// The live connection is new: what was going on over the last one is over.
+    pub fn opened(&mut self) {
+        match self {
+            Self::Mizu(_) => {}
+            Self::LiveStore(codec) => codec.opened(),
+        }
     }
 
+    /// What shows that the other side of the live connection is there, if it is to be asked.
+    pub fn ping(&self) -> Option<String> {
+        match self {
+            Self::Mizu(_) => None,
+            Self::LiveStore(codec) => codec.ping(),
+        }
+    }
+
+    /// What a frame of the live connection says.
+    pub fn hear(&mut self, text: &str) -> Vec<Heard> {
+        match self {
+            Self::Mizu(codec) => codec.hear(text),
+            Self::LiveStore(codec) => vec![codec.hear(text)],
+        }
+    }
+
+    /// One mutation in the backend's own names.
     pub fn encode_mutation<V: Value>(
         &self,
         id: String,
@@ -169,38 +307,45 @@ impl Codec {
         kind: MutationKind,
         changes: Option<&V>,
     ) -> Result<PushItem, ErrorInfo> {
-        self.0.encode_mutation(id, entity, key, kind, changes)
+        match self {
+            Self::Mizu(codec) => codec.encode_mutation(id, entity, key, kind, changes),
+            Self::LiveStore(_) => event::encode_mutation(id, entity, key, kind, changes),
+        }
     }
 
-    pub fn encode_push(&self, items: Vec<PushItem>) -> HttpRequest {
-        self.0.encode_push(items)
+    pub fn encode_push(&mut self, at: Position<'_>, items: Vec<PushItem>) -> Ask {
+        match self {
+            Self::Mizu(codec) => Ask::Request(codec.encode_push(items)),
+            Self::LiveStore(codec) => codec.encode_push(at, items),
+        }
     }
 
-    pub fn decode_push(
-        &self,
-        expected: usize,
-        response: &HttpResponse,
-    ) -> Result<Vec<PushOutcome>, WireFailure> {
-        self.0.decode_push(expected, response)
+    pub fn decode_push(&self, expected: usize, response: &HttpResponse) -> Result<Pushed, WireFailure> {
+        match self {
+            Self::Mizu(codec) => codec.decode_push(expected, response).map(Pushed::Each),
+            Self::LiveStore(_) => livestore::decode_push(response),
+        }
     }
 
-    pub fn encode_pull(&self, cursor: u64) -> HttpRequest {
-        self.0.encode_pull(cursor)
+    /// Asks for what follows the cursor, or with `whole`, where the server keeps rows, for all of them.
+    pub fn encode_pull(&mut self, at: Position<'_>, whole: bool) -> Ask {
+        match self {
+            Self::Mizu(codec) if whole => Ask::Request(codec.encode_snapshot()),
+            Self::Mizu(codec) => Ask::Request(codec.encode_pull(at.cursor)),
+            Self::LiveStore(codec) => codec.encode_pull(at),
+        }
     }
 
     pub fn decode_pull<V: Value>(
         &self,
-        cursor: u64,
+        at: Position<'_>,
+        whole: bool,
         response: &HttpResponse,
     ) -> Result<Pulled<V>, WireFailure> {
-        self.0.decode_pull(cursor, response)
-    }
-
-    pub fn encode_snapshot(&self) -> HttpRequest {
-        self.0.encode_snapshot()
-    }
-
-    pub fn decode_snapshot<V: Value>(&self, response: &HttpResponse) -> Result<Pulled<V>, WireFailure> {
-        self.0.decode_snapshot(response)
+        match self {
+            Self::Mizu(codec) if whole => codec.decode_snapshot(response).map(Pulled::Rows),
+            Self::Mizu(codec) => codec.decode_pull(at.cursor, response).map(Pulled::Rows),
+            Self::LiveStore(_) => livestore::decode_pull(response).map(Pulled::Events),
+        }
     }
 }

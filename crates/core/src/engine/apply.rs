@@ -78,7 +78,25 @@ impl<V: Value> Engine<V> {
                 }
                 self.synced_dirty.insert(collection);
             }
-            Fact::Cursor { remote, cursor } => self.apply_cursor(&remote, cursor),
+            Fact::Cursor { remote, cursor, identity } => self.apply_cursor(&remote, cursor, identity),
+            Fact::Client { remote, client } => {
+                self.remotes.entry(remote).or_default().client = Some(client);
+            }
+            Fact::Landed { tx, events } => self.with(tx, |engine, tx| {
+                let slot = engine.tx_mut(tx);
+                slot.landed = slot.landed.max(events);
+            }),
+            Fact::Patched { table, writes } => {
+                let collection = self.collection_of_table(&table);
+                for (key, changes) in writes {
+                    let row = self.collections[collection].row_ix(&key);
+                    if let Some(synced) = &self.collections[collection].row(row).synced {
+                        let value = synced.merge(&changes);
+                        self.sync_row(collection, row, Some(value));
+                    }
+                }
+                self.synced_dirty.insert(collection);
+            }
             Fact::Synced { table } => {
                 let collection = self.collection_of_table(&table);
                 self.collections[collection].ever_synced = true;
@@ -141,6 +159,7 @@ impl<V: Value> Engine<V> {
         slot.op = None;
         slot.not_before = None;
         slot.deciding = false;
+        slot.persisting = false;
         slot.completing = false;
         let order = slot.order;
         let scoped = slot.kind == OrderKind::Collection;
@@ -252,6 +271,7 @@ impl<V: Value> Engine<V> {
             slot.state = TransactionState::Pending;
             slot.attempts.clear();
             slot.spent = 0;
+            slot.landed = 0;
             slot.error = None;
             self.txs_by_order.insert(order, tx);
             self.unfinished.insert(order, tx);
@@ -297,7 +317,9 @@ impl<V: Value> Engine<V> {
             cause: None,
             warning: None,
             deciding: false,
+            persisting: false,
             completing: false,
+            landed: 0,
         });
         self.overlay(tx);
         self.migrate_transaction(tx);
@@ -362,7 +384,8 @@ impl<V: Value> Engine<V> {
         }
         slot.state = TransactionState::Pending;
         slot.updated_at = at;
-        slot.deciding = false;
+        // It may have been recognised in the log since: then there is nothing more to send.
+        slot.deciding = slot.completing;
         slot.spent += u32::from(counts);
         slot.not_before = Some(next_at);
         if let Some(attempt) = slot.attempts.last_mut() {
@@ -388,11 +411,12 @@ impl<V: Value> Engine<V> {
 
     fn apply_persisted(&mut self, now: Timestamp, tx: TxIx, at: Timestamp) {
         let slot = self.tx_mut(tx);
-        if slot.is_done() {
+        if slot.is_done() || slot.state == TransactionState::PersistedAwaitingSync {
             return;
         }
         slot.state = TransactionState::PersistedAwaitingSync;
         slot.updated_at = at;
+        slot.persisting = false;
         slot.deciding = slot.completing;
         if let Some(attempt) = slot.attempts.last_mut() {
             attempt.completed_at = Some(at);
@@ -434,16 +458,16 @@ impl<V: Value> Engine<V> {
         self.consider_after(now, tx);
     }
 
-    fn apply_cursor(&mut self, remote: &Rc<str>, cursor: Option<u64>) {
-        match self.cursors.iter_mut().find(|(name, _)| name == remote) {
-            Some((_, known)) => *known = cursor,
-            None => self.cursors.push((remote.clone(), cursor)),
-        }
+    fn apply_cursor(&mut self, remote: &Rc<str>, cursor: Option<u64>, identity: Option<Rc<str>>) {
+        let known = self.remotes.entry(remote.clone()).or_default();
+        known.cursor = cursor;
+        known.identity = identity.clone();
         if let Some(&session) = self.sessions_by_name.get(remote) {
             let line = self.sessions[session].line;
             // The leader's own is ahead of what is committed: it has asked for more already.
             if !self.lines[line].leads() {
                 self.sessions[session].cursor = cursor;
+                self.sessions[session].identity = identity;
             }
             self.status_changed = true;
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::{
     Engine, Op, Timer,
+    session::Known,
     transaction::{Order, TxIx},
 };
 use crate::{
@@ -147,11 +148,11 @@ impl<V: Value> Engine<V> {
             }
         }
         let mut cursors = Vec::new();
-        cursors.extend(
-            self.cursors
-                .iter()
-                .map(|(remote, cursor)| Fact::Cursor { remote: remote.clone(), cursor: *cursor }),
-        );
+        for (remote, known) in &self.remotes {
+            let Known { cursor, identity, client } = known.clone();
+            cursors.push(Fact::Cursor { remote: remote.clone(), cursor, identity });
+            cursors.extend(client.map(|client| Fact::Client { remote: remote.clone(), client }));
+        }
         cursors.extend(
             self.collections
                 .iter()
@@ -206,6 +207,9 @@ impl<V: Value> Engine<V> {
                     counts: attempt.counted,
                 });
             }
+        }
+        if slot.landed > 0 && !slot.is_done() {
+            facts.push(Fact::Landed { tx: id, events: slot.landed });
         }
         let at = slot.attempts.last().and_then(|attempt| attempt.completed_at).unwrap_or(slot.updated_at);
         match slot.state {

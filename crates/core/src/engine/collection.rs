@@ -8,7 +8,7 @@ use rustc_hash::FxHasher;
 use super::transaction::{Slot, TxIx};
 use crate::{
     Value,
-    spec::{CollectionSpec, MergeFn, MigrateFn, RemoteId, RetryPolicy, Strategy},
+    spec::{CollectionSpec, Mapping, MergeFn, MigrateFn, RemoteId, RetryPolicy, Strategy},
 };
 
 /// The position of a row in its collection; rows are never removed, so it stays.
@@ -51,6 +51,7 @@ pub(super) struct Registration<V> {
     pub migrate: Option<MigrateFn<V>>,
     pub key_field: Option<String>,
     pub mirror: bool,
+    pub mapping: Option<Rc<Mapping<V>>>,
 }
 
 impl<V> Registration<V> {
@@ -69,6 +70,7 @@ impl<V> Registration<V> {
             migrate: spec.migrate,
             key_field: spec.key_field,
             mirror: spec.mirror,
+            mapping: spec.mapping.map(Rc::new),
         }
     }
 

@@ -41,8 +41,9 @@ impl<V: Value> Engine<V> {
         let line = self.line(&format!("r/{name}"), super::session::CONCURRENT_PUSHES);
         let index = self.sessions.len();
         self.lines[line].session = Some(index);
-        let cursor = self.cursor_of(&name);
-        self.sessions.push(Session::new(name.clone(), spec, line, cursor));
+        let mut session = Session::new(name.clone(), spec, line);
+        session.recall(self.known(&name));
+        self.sessions.push(session);
         self.sessions_by_name.insert(name, index);
         Ok(remote_id(index))
     }
@@ -161,7 +162,9 @@ impl<V: Value> Engine<V> {
             cause: None,
             warning: None,
             deciding: false,
+            persisting: false,
             completing: false,
+            landed: 0,
         };
         if empty {
             // There is nothing to keep, to send or to wait for, so it takes no place in the journal.
@@ -329,6 +332,19 @@ impl<V: Value> Engine<V> {
         }
         self.status_changed = true;
         self.start_what_can(now);
+    }
+
+    /// Asks a remote for what is new, now. Where another tab leads, that is its affair.
+    ///
+    /// # Errors
+    /// `closed`; `not_found` for a remote that is not connected.
+    pub fn pull_now(&mut self, now: Timestamp, remote: RemoteId) -> Result<(), Error> {
+        self.check_open("ping")?;
+        if self.sessions.get(remote.0 as usize).is_none() {
+            return Err(Error::new(Code::NotFound, "the remote is not connected to this database"));
+        }
+        self.want_pull(now, remote.0 as usize, true);
+        Ok(())
     }
 
     /// Closes: every later command is refused with `closed`, leases and channels are given back, and what

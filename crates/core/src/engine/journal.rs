@@ -300,6 +300,7 @@ impl<V: Value> Engine<V> {
         if let Some(&tx) = id.and_then(|id| self.txs_by_id.get(&id)) {
             let slot = self.tx_mut(tx);
             slot.deciding = false;
+            slot.persisting = false;
             slot.completing = false;
             self.sent_here.remove(&tx);
         }

@@ -170,7 +170,7 @@ impl<V: Value> Engine<V> {
             .filter(|(_, op)| match op {
                 Op::Persist { line: of, .. } => *of == line,
                 Op::AwaitSync { tx } => self.tx_lines(*tx).contains(&line),
-                Op::Push { session: of, .. } | Op::Pull { session: of } => Some(*of) == session,
+                Op::Push { session: of, .. } | Op::Pull { session: of, .. } => Some(*of) == session,
                 _ => false,
             })
             .map(|(&id, op)| (id, op.clone()))

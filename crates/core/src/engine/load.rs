@@ -99,7 +99,8 @@ impl<V: Value> Engine<V> {
             }
         }
         for session in 0..self.sessions.len() {
-            self.sessions[session].cursor = self.cursor_of(&self.sessions[session].name);
+            let known = self.known(&self.sessions[session].name);
+            self.sessions[session].recall(known);
         }
         for line in 0..self.lines.len() {
             if self.lines[line].leads() {

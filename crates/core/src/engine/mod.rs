@@ -6,11 +6,14 @@ mod checkpoint;
 mod collection;
 mod commands;
 mod draft;
+mod events;
 mod evolve;
 mod history;
 mod journal;
 mod lines;
+mod live;
 mod load;
+mod pull;
 mod push;
 mod row_set;
 mod schedule;
@@ -32,11 +35,12 @@ use self::{
     journal::Journal,
     lines::Line,
     row_set::RowSet,
-    session::Session,
+    session::{Known, Session},
     transaction::{Order, Slot, TxIx},
 };
 use crate::{
     Config, ErrorInfo, Input, OpId, Output, Timestamp, TxId, Value, WakeReason,
+    backend::WireFailure,
     output::{RowChange, TxEvent},
     random::Random,
     spec::{CollectionId, RemoteId},
@@ -51,8 +55,8 @@ pub struct Engine<V: Value> {
     collections_by_table: BTreeMap<Rc<str>, usize>,
     sessions: Vec<Session>,
     sessions_by_name: BTreeMap<Rc<str>, usize>,
-    /// Cursors that the journal holds, of remotes connected or not.
-    cursors: Vec<(Rc<str>, Option<u64>)>,
+    /// What the journal holds of remotes, connected or not.
+    remotes: BTreeMap<Rc<str>, Known>,
     lines: Vec<Line>,
     lines_by_name: BTreeMap<Rc<str>, usize>,
     txs: Vec<Option<Slot<V>>>,
@@ -111,13 +115,16 @@ enum Op {
     AwaitSync {
         tx: TxIx,
     },
-    /// The transactions, and how many mutations of each.
+    /// The transactions, how many mutations or events of each, and where the last event would stand.
     Push {
         session: usize,
         txs: Vec<(TxIx, usize)>,
+        last: u64,
     },
+    /// Whether all rows were asked for.
     Pull {
         session: usize,
+        whole: bool,
     },
 }
 
@@ -128,6 +135,8 @@ enum Timer {
     Pull(usize),
     Poll(usize),
     Reconnect(usize),
+    Ping(usize),
+    Frame(OpId),
     Line(usize),
     GiveWay,
     Storage,
@@ -146,7 +155,7 @@ impl<V: Value> Engine<V> {
             collections_by_table: BTreeMap::new(),
             sessions: Vec::new(),
             sessions_by_name: BTreeMap::new(),
-            cursors: Vec::new(),
+            remotes: BTreeMap::new(),
             lines: Vec::new(),
             lines_by_name: BTreeMap::new(),
             txs: Vec::new(),
@@ -222,8 +231,22 @@ impl<V: Value> Engine<V> {
                 }
             }
             Input::RequestAnswered(op, result) => match self.answer(op) {
-                Some(Op::Push { session, txs }) => self.handle_push_answered(now, op, session, &txs, result),
-                Some(Op::Pull { session }) => self.handle_pull_answered(now, op, session, result),
+                Some(Op::Push { session, txs, last }) => {
+                    let expected = txs.iter().map(|(_, count)| count).sum();
+                    let pushed = match &result {
+                        Ok(response) => self.sessions[session].codec.decode_push(expected, response),
+                        Err(error) => Err(WireFailure::of_transport(error)),
+                    };
+                    self.handle_pushed(now, op, session, &txs, last, pushed);
+                }
+                Some(Op::Pull { session, whole }) => {
+                    let (codec, position) = self.sessions[session].codec_and_position();
+                    let pulled = match &result {
+                        Ok(response) => codec.decode_pull(position, whole, response),
+                        Err(error) => Err(WireFailure::of_transport(error)),
+                    };
+                    self.handle_pulled(now, op, session, pulled);
+                }
                 _ => {}
             },
             Input::Live(remote, event) => self.handle_live(now, remote, event),
@@ -348,6 +371,7 @@ impl<V: Value> Engine<V> {
                 Timer::Pull(_) => WakeReason::PullBackoff,
                 Timer::Poll(_) => WakeReason::Poll,
                 Timer::Reconnect(_) => WakeReason::Reconnect,
+                Timer::Ping(_) | Timer::Frame(_) => WakeReason::Liveness,
                 Timer::Storage => WakeReason::Storage,
                 Timer::Checkpoint => WakeReason::Checkpoint,
             };
@@ -377,6 +401,8 @@ impl<V: Value> Engine<V> {
                 Timer::Pull(session) => self.pull_due(now, session, at),
                 Timer::Poll(session) => self.poll_due(now, session, at),
                 Timer::Reconnect(session) => self.reconnect_due(session, at),
+                Timer::Ping(session) => self.ping_due(now, session, at),
+                Timer::Frame(op) => self.frame_overdue(now, op),
                 Timer::Line(line) => self.line_due(line, at),
                 Timer::GiveWay => {
                     if self.give_way_at == Some(at) {

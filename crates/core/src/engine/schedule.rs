@@ -248,6 +248,7 @@ impl<V: Value> Engine<V> {
     pub(super) fn persisted(&mut self, now: Timestamp, line: usize, tx: TxIx, completes: bool) {
         let slot = self.tx_mut(tx);
         slot.deciding = true;
+        slot.persisting = true;
         slot.completing = completes;
         let id = slot.id;
         self.decide(line, Fact::Persisted { tx: id, at: now });

@@ -49,8 +49,12 @@ pub(super) struct Slot<V> {
     pub warning: Option<ErrorInfo>,
     /// A decision about it is in a record that is not committed yet: nothing new is decided meanwhile.
     pub deciding: bool,
+    /// That decision is that the backend has it.
+    pub persisting: bool,
     /// That decision includes its completion: nothing more is to be decided when its persistence is committed.
     pub completing: bool,
+    /// How many of its events the backend is known to have, where it keeps events.
+    pub landed: u32,
 }
 
 /// One change to one object.

@@ -53,6 +53,8 @@ pub struct Tab {
     pub ready: Vec<CollectionId>,
     pub rekeyed: Vec<(String, String)>,
     pub live: Vec<RemoteId>,
+    /// What was sent over live connections.
+    pub frames: Vec<String>,
     pub wake: Option<Timestamp>,
     /// Whether leases are granted as soon as they are claimed.
     pub grants: bool,
@@ -81,6 +83,7 @@ impl Tab {
             ready: Vec::new(),
             rekeyed: Vec::new(),
             live: Vec::new(),
+            frames: Vec::new(),
             wake: None,
             grants,
         };
@@ -227,6 +230,10 @@ impl Tab {
             Output::Ready(collection) => self.ready.push(collection),
             Output::Synced(collection) => self.synced.push(collection),
             Output::OpenLive(remote, _) => self.live.push(remote),
+            Output::SendFrame(remote, frame) => {
+                assert!(self.live.contains(&remote), "nothing is sent over a closed connection");
+                self.frames.push(frame);
+            }
             Output::CloseLive(remote) => self.live.retain(|other| *other != remote),
             Output::Error { code, error, .. } => self.errors.push((code, error.message)),
             Output::Wake(at, _) => self.wake = Some(at),
@@ -278,6 +285,28 @@ impl Tab {
             .unwrap();
         self.settle();
         remote
+    }
+
+    pub fn connect(&mut self, backend: BackendSpec) -> RemoteId {
+        let spec = RemoteSpec { id: "remote".into(), backend, retry: RetryPolicy::default() };
+        let remote = self.engine.connect(self.now, spec).unwrap();
+        self.settle();
+        remote
+    }
+
+    /// A collection whose rows come from a remote.
+    pub fn register_at(&mut self, id: &str, remote: RemoteId, entity: &str) -> CollectionId {
+        self.register_with(id, |spec| {
+            spec.remote = Some((remote, entity.into()));
+            spec.persist = None;
+            spec.has_sync = false;
+        })
+    }
+
+    /// The live connection brings something.
+    pub fn hear(&mut self, remote: RemoteId, event: LiveEvent) {
+        self.input(Input::Live(remote, event));
+        self.settle();
     }
 
     pub fn insert(&mut self, collection: CollectionId, key: &str, row: Value) -> Result<TxId, Error> {
@@ -380,6 +409,7 @@ pub fn spec(id: &str) -> CollectionSpec<Value> {
         migrate: None,
         key_field: Some("id".into()),
         mirror: false,
+        mapping: None,
     }
 }
 

@@ -48,7 +48,8 @@ impl Driver {
                 });
             }
             Output::Cancel(op) => return self.cancel(op).then_some(Output::Cancel(op)),
-            Output::OpenLive(remote, endpoint) => self.open_live(remote, &endpoint),
+            Output::OpenLive(remote, endpoint) => self.open_live(remote, endpoint),
+            Output::SendFrame(remote, frame) => self.send_frame(remote, &frame),
             Output::CloseLive(remote) => self.close_live(remote),
             Output::ClaimLease(lease) => self.claim(lease),
             Output::ReleaseLease(lease) => self.release(&lease),

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use driftline_core::{
     Error, LiveEndpoint, Output,
-    input::LiveEvent,
     spec::{RemoteId, RemoteSpec},
     view::RemoteView,
 };
@@ -93,21 +92,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn open_live(self: &Rc<Self>, id: RemoteId, endpoint: &LiveEndpoint) {
-        let LiveEndpoint::EventSource(path) = endpoint;
-        let Some(url) = self.remotes.borrow().get(&id).map(|remote| format!("{}{path}", remote.endpoint.url))
-        else {
-            return;
-        };
+    pub(super) fn open_live(self: &Rc<Self>, id: RemoteId, live: LiveEndpoint) {
         let heard = self.weakly(move |driver, event| driver.live(id, event));
-        match LiveChannel::open(&url, heard.clone()) {
-            Ok(channel) => {
-                if let Some(remote) = self.remotes.borrow_mut().get_mut(&id) {
-                    remote.live = Some(channel);
-                }
-            }
-            // Not at once: the engine is being polled.
-            Err(_) => spawn_local(async move { heard(LiveEvent::Closed) }),
+        if let Some(remote) = self.remotes.borrow_mut().get_mut(&id) {
+            remote.live = Some(LiveChannel::open(remote.endpoint.clone(), live, heard));
+        }
+    }
+
+    pub(super) fn send_frame(&self, id: RemoteId, frame: &str) {
+        if let Some(live) = self.remotes.borrow().get(&id).and_then(|remote| remote.live.as_ref()) {
+            live.send(frame);
         }
     }
 

@@ -1,0 +1,239 @@
+//! The live connection of a session: pokes and events that come by themselves, and for some backends all
+//! that is asked and answered.
+
+use super::{Engine, Op, Timer, remote_id, session::Live};
+use crate::{
+    LiveEvent, OpId, Output, Timestamp, TransportError, Value,
+    backend::{Heard, Page, WireFailure},
+    spec::RemoteId,
+};
+
+/// How long an answer over the live connection may take, in milliseconds.
+const FRAME_TIMEOUT_MS: u64 = 30_000;
+/// How often the other side is asked whether it is there, in milliseconds.
+const PING_MS: u64 = 10_000;
+
+impl<V: Value> Engine<V> {
+    pub(super) fn open_live(&mut self, session: usize) {
+        let holder = &mut self.sessions[session];
+        if let Some(endpoint) = holder.codec.live()
+            && !holder.live.is_wanted()
+        {
+            holder.live = Live::Opening;
+            self.outputs.push_back(Output::OpenLive(remote_id(session), endpoint));
+        }
+    }
+
+    pub(super) fn handle_live(&mut self, now: Timestamp, remote: RemoteId, event: LiveEvent) {
+        let session = remote.0 as usize;
+        if session >= self.sessions.len() || !self.lines[self.sessions[session].line].leads() {
+            return;
+        }
+        match event {
+            LiveEvent::Opened => self.live_opened(now, session),
+            LiveEvent::Frame(text) => {
+                let holder = &mut self.sessions[session];
+                holder.heard_at = now;
+                if holder.live != Live::Open {
+                    return;
+                }
+                for heard in holder.codec.hear(&text) {
+                    self.take_heard(now, session, heard);
+                }
+            }
+            LiveEvent::Refused(reason) => {
+                let failure = WireFailure::of_transport(&TransportError::Credentials(reason));
+                self.live_lost(now, session, &failure);
+            }
+            LiveEvent::Closed => {
+                let reason = "the live connection was closed".to_owned();
+                let failure = WireFailure::of_transport(&TransportError::Unreachable(reason));
+                self.live_lost(now, session, &failure);
+            }
+        }
+    }
+
+    fn live_opened(&mut self, now: Timestamp, session: usize) {
+        let holder = &mut self.sessions[session];
+        holder.live = Live::Open;
+        holder.heard_at = now;
+        holder.pinged_at = None;
+        holder.codec.opened();
+        // What is asked and answered over it shows by its answers whether the server is there.
+        if !holder.codec.asks_by_frames() {
+            holder.live_failures = 0;
+        }
+        let line = holder.line;
+        // A channel that opens is a network that is there.
+        self.lines[line].not_before = None;
+        self.stirred.insert(line);
+        self.plan_ping(now, session);
+        self.want_pull(now, session, true);
+        self.set_remote_state(session);
+    }
+
+    fn take_heard(&mut self, now: Timestamp, session: usize, heard: Heard) {
+        let holder = &self.sessions[session];
+        match heard {
+            Heard::Alive => {}
+            // What is known already needs no pull.
+            Heard::Head(Some(head)) if Some(head) == holder.cursor && holder.caught_up => {}
+            Heard::Head(head) => {
+                // A head behind the cursor is old news, or a server that was wiped.
+                let behind = head.zip(holder.cursor).is_some_and(|(head, cursor)| head < cursor);
+                self.sessions[session].suspect |= behind;
+                self.want_pull(now, session, false);
+            }
+            Heard::Page(page, reply) => {
+                self.take_live_page(now, session, page);
+                self.send_frames(session, reply.into_iter().collect());
+            }
+            Heard::PullFailed(failure) => {
+                if let Some(op) = self.sessions[session].pull.take() {
+                    self.answer(op);
+                    self.pull_failed(now, op, session, failure);
+                } else {
+                    self.note_remote_error(session, failure.error);
+                    self.want_pull(now, session, false);
+                }
+            }
+            Heard::Pushed(result) => {
+                if let Some(op) = self.sessions[session].frame_push.take()
+                    && let Some(Op::Push { session, txs, last }) = self.answer(op)
+                {
+                    self.handle_pushed(now, op, session, &txs, last, result);
+                }
+            }
+            Heard::Broken(reason) => {
+                let failure = WireFailure::of_transport(&TransportError::Unreachable(reason));
+                self.live_broken(now, session, &failure);
+            }
+        }
+    }
+
+    /// Events over the live connection: pages of the pull that is under way, and what is broadcast meanwhile.
+    /// The two can't be told apart, so that the end is reached where nothing is missing before an event that
+    /// says that nothing comes after it.
+    fn take_live_page(&mut self, now: Timestamp, session: usize, page: Page) {
+        let has_more = page.has_more;
+        if !self.take_page(now, session, page) {
+            return;
+        }
+        let holder = &mut self.sessions[session];
+        let at_head = !has_more && holder.held.is_empty();
+        let pull = if at_head { holder.pull.take() } else { None };
+        if pull.is_none() && !has_more && !holder.held.is_empty() && holder.pull.is_none() {
+            holder.gap_runs += 1;
+            self.want_pull(now, session, false);
+        }
+        self.settle_awaiting(now, session, pull.is_some());
+        if let Some(op) = pull {
+            self.answer(op);
+            let holder = &mut self.sessions[session];
+            holder.pull_failures = 0;
+            holder.auth_failed_once = false;
+            self.run_ended(now, session);
+        }
+    }
+
+    /// The connection is of no use any more: another one is opened after a back-off.
+    pub(super) fn live_broken(&mut self, now: Timestamp, session: usize, failure: &WireFailure) {
+        if self.sessions[session].live.is_wanted() {
+            self.outputs.push_back(Output::CloseLive(remote_id(session)));
+            self.live_lost(now, session, failure);
+        }
+    }
+
+    fn live_lost(&mut self, now: Timestamp, session: usize, failure: &WireFailure) {
+        let holder = &mut self.sessions[session];
+        if !holder.live.is_wanted() {
+            return;
+        }
+        holder.live_failures = holder.live_failures.saturating_add(1);
+        holder.held.clear();
+        let failures = holder.live_failures;
+        let wait = self.reconnect_wait(session, failures);
+        let at = now + wait;
+        let holder = &mut self.sessions[session];
+        holder.live = Live::Waiting(at);
+        let (by_frames, pull, push) = (holder.codec.asks_by_frames(), holder.pull, holder.frame_push.take());
+        self.set_timer(at, Timer::Reconnect(session));
+        if let Some(op) = push
+            && let Some(Op::Push { session, txs, last }) = self.answer(op)
+        {
+            self.handle_pushed(now, op, session, &txs, last, Err(failure.clone()));
+        }
+        if by_frames {
+            self.sessions[session].pull = None;
+            let op = pull.unwrap_or(OpId(self.next_op));
+            self.answer(op);
+            self.pull_failed(now, op, session, failure.clone());
+        } else {
+            // Nothing is heard any more: whether the server is there, a pull will tell.
+            self.want_pull(now, session, false);
+            self.set_remote_state(session);
+        }
+    }
+
+    pub(super) fn reconnect_due(&mut self, session: usize, at: Timestamp) {
+        let line = &self.lines[self.sessions[session].line];
+        let may = line.leads() && line.auth_since.is_none() && !self.closed;
+        if may && self.sessions[session].live == Live::Waiting(at) {
+            self.sessions[session].live = Live::Off;
+            self.open_live(session);
+        }
+    }
+
+    pub(super) fn send_frames(&mut self, session: usize, frames: Vec<String>) {
+        if self.sessions[session].live == Live::Open {
+            let remote = remote_id(session);
+            self.outputs.extend(frames.into_iter().map(|frame| Output::SendFrame(remote, frame)));
+        }
+    }
+
+    /// Sets the time within which something that was asked over the live connection is answered.
+    pub(super) fn await_frame(&mut self, now: Timestamp, op: OpId) {
+        self.set_timer(now + FRAME_TIMEOUT_MS, Timer::Frame(op));
+    }
+
+    pub(super) fn frame_overdue(&mut self, now: Timestamp, op: OpId) {
+        let session = match self.ops.get(&op) {
+            Some(Op::Push { session, .. }) => *session,
+            Some(Op::Pull { session, .. }) => {
+                // A pull of many pages is alive as long as pages come.
+                let alive_until = self.sessions[*session].heard_at + FRAME_TIMEOUT_MS;
+                if alive_until > now {
+                    self.set_timer(alive_until, Timer::Frame(op));
+                    return;
+                }
+                *session
+            }
+            _ => return,
+        };
+        self.live_broken(now, session, &WireFailure::of_transport(&TransportError::TimedOut));
+    }
+
+    fn plan_ping(&mut self, now: Timestamp, session: usize) {
+        if self.sessions[session].codec.ping().is_some() {
+            let at = now + PING_MS;
+            self.sessions[session].ping_at = Some(at);
+            self.set_timer(at, Timer::Ping(session));
+        }
+    }
+
+    /// Asks whether the other side is there, unless it has not answered that the last time.
+    pub(super) fn ping_due(&mut self, now: Timestamp, session: usize, at: Timestamp) {
+        let holder = &mut self.sessions[session];
+        if holder.ping_at != Some(at) || holder.live != Live::Open {
+            return;
+        }
+        if holder.pinged_at.is_some_and(|pinged_at| holder.heard_at < pinged_at) {
+            let failure = WireFailure::of_transport(&TransportError::TimedOut);
+            return self.live_broken(now, session, &failure);
+        }
+        holder.pinged_at = Some(now);
+        let ping = holder.codec.ping();
+        self.send_frames(session, ping.into_iter().collect());
+        self.plan_ping(now, session);
+    }
+}
