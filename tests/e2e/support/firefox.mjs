@@ -99,7 +99,8 @@ export class FirefoxProfile {
 
   /** Kills all processes of the browser, as a crash or a power cut does. */
   async kill() {
-    const ended = once(this.#child, 'exit')
+    const isRunning = this.#child.exitCode === null && this.#child.signalCode === null
+    const ended = isRunning ? once(this.#child, 'exit') : undefined
     this.#killNow()
     await ended
     this.#end()

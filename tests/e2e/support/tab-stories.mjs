@@ -1,9 +1,9 @@
 // Many tabs of one database in one browser: who leads, and what becomes of the work when the leader closes, crashes, freezes or hangs.
 // Told in each browser alike.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, test } from 'node:test'
+import { beforeEach, test } from 'node:test'
+import { stageOf } from './stage.mjs'
 import { Recorder, compare, drained, openApp, reportTo } from './storm.mjs'
-import { Pages } from './tabs.mjs'
 
 /**
  * Registers the tests for one engine; `launch()` starts a browser whose tabs have processes of their own, and whose tabs behind the
@@ -216,28 +216,13 @@ export function tellOfTabStorm({ engine, launch, steps }) {
   })
 }
 
-/** One browser for all tests of a file, and for each test an origin of its own: `stage` has what the test plays with. */
+/** A stage with a backend that remembers, and a way to open two tabs. */
 function theatre(launch) {
-  const stage = {}
-  let pages
-  let played = 0
-
-  before(async () => {
-    pages = await Pages.start()
-    stage.profile = await launch()
-    await reportTo({ get durable() { return stage.recorder.durable } }, stage.profile)
-  })
-  after(async () => {
-    await stage.profile.close()
-    await pages.stop()
-  })
+  const stage = stageOf(launch, stage => reportTo({ get durable() { return stage.recorder.durable } }, stage.profile))
   beforeEach(() => {
-    stage.url = pages.url.replace('localhost', `test-${++played}.localhost`)
     stage.recorder = new Recorder()
-    pages.api = stage.recorder.api
-    stage.answer = api => { pages.api = api }
+    stage.answer(stage.recorder.api)
   })
-  afterEach(() => stage.profile.closeTabs())
 
   /** Two tabs, of which the first leads. */
   async function pair(prepareLeader) {

@@ -1,7 +1,7 @@
 // Bare pages with the library in them, for tests that write their app inside the page: one browser profile, any number of tabs.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
@@ -70,11 +70,21 @@ export class Pages {
 export class Profile {
   engine = 'chromium'
 
-  static async launch() {
+  /** Starts a browser on a new profile; `settings` are what a person has set in it, as its file `Preferences` says it. */
+  static async launch(settings = undefined) {
     const profile = new Profile()
     profile.folder = await mkdtemp(join(tmpdir(), 'driftline-profile-'))
+    if (settings !== undefined) {
+      await mkdir(join(profile.folder, 'Default'))
+      await writeFile(join(profile.folder, 'Default', 'Preferences'), JSON.stringify(settings))
+    }
     profile.context = await chromium.launchPersistentContext(profile.folder, { executablePath: CHROMIUM, args: ARGUMENTS })
     return profile
+  }
+
+  /** One that a test has made otherwise. */
+  static of(context) {
+    return Object.assign(new Profile(), { context })
   }
 
   /**
