@@ -25,18 +25,22 @@ export function thawed<T>(value: T): T {
 export function frozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   const waiting: object[] = [value]
-  const look = (item: unknown) => { if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) waiting.push(item) }
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    // It was met twice before its turn came.
+    if (Object.isFrozen(next)) continue
     if (Array.isArray(next) || isPlain(next)) {
-      Object.freeze(next)
-      for (const item of Object.values(next)) look(item)
+      for (const field in next) addThawed(waiting, next[field as never])
     } else if (next instanceof Map || next instanceof Set) {
-      // This marks it as seen, and keeps fields of its own from being added.
-      Object.freeze(next)
-      for (const [key, item] of next.entries()) { look(key); look(item) }
-    }
+      for (const [key, item] of next.entries()) { addThawed(waiting, key); addThawed(waiting, item) }
+    } else continue
+    // A Map's or a Set's entries stay as free as they are; this marks it as seen.
+    Object.freeze(next)
   }
   return value
+}
+
+function addThawed(waiting: object[], item: unknown): void {
+  if (typeof item === 'object' && item !== null && !Object.isFrozen(item)) waiting.push(item)
 }
 
 function copied<T>(value: T, freeze: boolean): Snapshot<T> {
@@ -57,27 +61,27 @@ class Copying {
   sizeBytes = 0
   depth = 0
   readonly freeze: boolean
-  /** The outermost object and its copy; most rows have no other. */
-  #root: object | undefined
-  #rootCopy: object | undefined
-  /** The copies of all objects so far, if there is more than one. */
-  #copies: Map<object, object> | undefined
+  /** The objects so far and their copies, in pairs: most rows have few, and a list is quicker than a Map then. */
+  readonly #few: object[] = []
+  /** All of them, once there are many. */
+  #many: Map<object, object> | undefined
 
   constructor(freeze: boolean) {
     this.freeze = freeze
   }
 
   known(value: object): object | undefined {
-    return this.#copies === undefined ? (value === this.#root ? this.#rootCopy : undefined) : this.#copies.get(value)
+    if (this.#many !== undefined) return this.#many.get(value)
+    const few = this.#few
+    for (let at = 0; at < few.length; at += 2) if (few[at] === value) return few[at + 1]
+    return undefined
   }
 
   remember<C extends object>(value: object, copy: C): C {
-    if (this.#root === undefined) {
-      this.#root = value
-      this.#rootCopy = copy
-    } else {
-      this.#copies ??= new Map([[this.#root, this.#rootCopy as object]])
-      this.#copies.set(value, copy)
+    if (this.#many !== undefined) this.#many.set(value, copy)
+    else if (this.#few.push(value, copy) > FEW_MAX) {
+      this.#many = new Map()
+      for (let at = 0; at < this.#few.length; at += 2) this.#many.set(this.#few[at] as object, this.#few[at + 1] as object)
     }
     return copy
   }
@@ -285,6 +289,8 @@ function textBytes(text: string): number {
 
 const TOO_DEEP = Symbol('too deep')
 const PLAIN_DEPTH_MAX = 100
+/** Objects and copies together. */
+const FEW_MAX = 24
 const PRIMITIVE_BYTES = 8
 const OPAQUE_BYTES = 64
 const SHORT_TEXT = 256
