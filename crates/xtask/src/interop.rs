@@ -4,7 +4,7 @@
 
 use crate::counts::Tally;
 use crate::host::{self, Project};
-use crate::{node_tests, setup};
+use crate::{build, node_tests, setup};
 use anyhow::Result;
 
 /// Runs the tests of `tests/interop`.
@@ -12,11 +12,14 @@ pub fn run(project: &Project) -> Result<Tally> {
     for folder in PACKAGES {
         setup::npm(project, folder, &INSTALL)?;
     }
-    host::run(project.cargo().args(["build", "--quiet", "--package", "driftline-interop"]))?;
+    let packages = ["--package", "driftline-interop", "--package", "driftline-server"];
+    host::run(project.cargo().args(["build", "--quiet"]).args(packages))?;
     let temporary = tempfile::tempdir()?;
-    let program = build_folder(project)?.join("debug/driftline-interop");
+    let programs = build::metadata(project)?.target_directory.into_std_path_buf().join("debug");
     node_tests::run_with_second_try(project, "tests/interop", |node| {
-        node.env("TMPDIR", temporary.path()).env("DRIFTLINE_INTEROP", &program);
+        node.env("TMPDIR", temporary.path());
+        node.env("DRIFTLINE_INTEROP", programs.join("driftline-interop"));
+        node.env("DRIFTLINE_SERVER", programs.join("driftline-server"));
     })
 }
 
@@ -27,7 +30,3 @@ const PACKAGES: [&str; 3] = ["tests/interop", "tests/interop/sync-cf-0.3", "test
 /// As the lock file says. `npm ci` would refuse these: some of the packages name builds for other platforms that were never
 /// published.
 const INSTALL: [&str; 3] = ["install", "--no-save", "--ignore-scripts"];
-
-fn build_folder(project: &Project) -> Result<std::path::PathBuf> {
-    Ok(crate::build::metadata(project)?.target_directory.into_std_path_buf())
-}
