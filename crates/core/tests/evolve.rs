@@ -7,7 +7,7 @@ mod support;
 use std::rc::Rc;
 
 use driftline_core::{
-    CollectionSpec, DraftKind, Input, PersistOk, StoredMutation, TransactionDraft, TxEvent,
+    Code, CollectionSpec, DraftKind, Input, PersistOk, StoredMutation, SyncUpdate, TransactionDraft, TxEvent,
     view::TransactionState as S,
 };
 use serde_json::{Value, json};
@@ -43,6 +43,49 @@ fn a_servers_key_reaches_the_row_its_dependents_and_later_writes() {
         tab.shows(todos).into_iter().collect::<Vec<_>>(),
         [("t7".to_owned(), json!({ "id": "t7", "n": 3 }))]
     );
+}
+
+#[test]
+fn a_key_that_was_inserted_in_two_collections_is_replaced_in_both_and_where_it_was_only_changed_in_neither() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let (todos, details, tags) = (tab.register("todos"), tab.register("details"), tab.register("tags"));
+    let row = json!({ "id": "temp" });
+    tab.engine.sync_update(tab.now, tags, SyncUpdate::Full(vec![("temp".into(), row.clone())]));
+    tab.settle();
+    tab.transact(vec![
+        draft(todos, "temp", DraftKind::Insert(row.clone())),
+        draft(details, "temp", DraftKind::Insert(row)),
+        draft(tags, "temp", DraftKind::Update(json!({ "n": 1 }))),
+    ])
+    .unwrap();
+    tab.settle();
+    tab.answer_persist(Ok(rekey("temp", "t7")));
+    for collection in [todos, details] {
+        assert_eq!(
+            tab.shows(collection).into_iter().collect::<Vec<_>>(),
+            [("t7".to_owned(), json!({ "id": "t7" }))]
+        );
+    }
+    assert_eq!(tab.shows(tags).keys().collect::<Vec<_>>(), ["temp"]);
+    assert_eq!(
+        tab.engine.row(todos, "temp"),
+        Some(&json!({ "id": "t7" })),
+        "the old key leads to the new one"
+    );
+}
+
+#[test]
+fn a_key_that_can_not_be_one_is_left_as_it_is_and_told() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let todos = tab.register("todos");
+    let tx = tab.insert(todos, "temp", json!({ "id": "temp" })).unwrap();
+    tab.settle();
+    let wrong = [("temp", String::new()), ("temp", "k".repeat(1_025)), ("other", "t7".to_owned())];
+    let rekey = wrong.map(|(from, to)| (from.to_owned(), to)).to_vec();
+    tab.answer_persist(Ok(PersistOk { rekey }));
+    assert_eq!(tab.errors.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [Code::InvalidKey; 3]);
+    assert_eq!(tab.state(tx), S::Completed, "what is persisted can't fail");
+    assert_eq!(tab.shows(todos).keys().collect::<Vec<_>>(), ["temp"]);
 }
 
 #[test]

@@ -166,3 +166,165 @@ fn a_write_before_the_rows_are_known_is_checked_when_they_are() {
     assert_eq!(tab.events_of(update), [TxEvent::Durable]);
     assert_eq!(tab.shows(todos)["a"], json!({ "n": 1, "m": 3 }));
 }
+
+/// Writes, sends and sums up so much in one tab that another one must read everything anew.
+fn checkpoint(disk: &Disk, tab: &mut Tab, collection: driftline_core::spec::CollectionId) {
+    let before = disk.borrow().checkpoint;
+    for index in 0..300 {
+        tab.insert(collection, &format!("more{index}"), json!({})).unwrap();
+        tab.settle();
+        while !tab.persists.is_empty() {
+            tab.answer_persist(Ok(Default::default()));
+        }
+    }
+    tab.advance(10_000);
+    assert!(disk.borrow().checkpoint > before);
+}
+
+#[test]
+fn a_tab_that_slept_while_its_transactions_ended_and_were_dropped_is_told_how() {
+    let disk = Disk::default();
+    let mut awake = Tab::open(&disk, 1);
+    let todos = awake.register("todos");
+    let mut asleep = Tab::open_with(&disk, 2, false);
+    asleep.register("todos");
+    let done = asleep.insert(todos, "done", json!({})).unwrap();
+    let dropped = asleep.insert(todos, "dropped", json!({})).unwrap();
+    asleep.settle();
+    awake.engine.pause(awake.now, "for a moment");
+    tell(&disk, &mut awake);
+    awake.engine.discard(awake.now, dropped).unwrap();
+    awake.settle();
+    awake.engine.resume(awake.now);
+    awake.settle();
+    assert_eq!(awake.answer_persist(Ok(Default::default())), done);
+    assert_eq!(awake.engine.prune(awake.now, None, &[S::Completed]), Ok(1));
+    checkpoint(&disk, &mut awake, todos);
+    tell(&disk, &mut asleep);
+    assert_eq!(asleep.events_of(done), [TxEvent::Durable, TxEvent::Persisted, TxEvent::Completed]);
+    assert_eq!(asleep.events_of(dropped), [TxEvent::Durable, TxEvent::Discarded]);
+}
+
+#[test]
+fn what_was_written_behind_a_discarded_transaction_by_a_tab_that_slept_goes_too() {
+    let disk = Disk::default();
+    let mut awake = Tab::open(&disk, 1);
+    let todos = awake.register("todos");
+    awake.engine.pause(awake.now, "for a moment");
+    let first = awake.insert(todos, "a", json!({})).unwrap();
+    awake.settle();
+    let mut asleep = Tab::open_with(&disk, 2, false);
+    asleep.register("todos");
+    awake.engine.discard(awake.now, first).unwrap();
+    awake.engine.resume(awake.now);
+    awake.settle();
+    checkpoint(&disk, &mut awake, todos);
+    drop(awake);
+    let behind = asleep.update(todos, "a", json!({ "n": 1 })).unwrap();
+    asleep.settle();
+    // The next leader was not there when it was discarded.
+    let mut next = Tab::open(&disk, 3);
+    let todos = next.register("todos");
+    assert!(next.persists.iter().all(|persist| persist.transaction != behind));
+    assert_eq!(next.state(behind), S::Failed);
+    assert!(!next.shows(todos).contains_key("a"));
+}
+
+#[test]
+fn a_tab_that_reads_everything_anew_remembers_what_it_has_begun_and_decided() {
+    let disk = Disk::default();
+    let mut leader = Tab::open(&disk, 1);
+    let todos = leader.register_with("todos", |spec| spec.has_await_sync = true);
+    let tx = leader.insert(todos, "a", json!({})).unwrap();
+    leader.settle();
+    leader.answer_persist(Err(support::temporary("busy")));
+    leader.advance(60_000);
+    let other = leader.insert(todos, "b", json!({})).unwrap();
+    leader.settle();
+    let mut writer = Tab::open(&disk, 2);
+    let lists = writer.register("lists");
+    checkpoint(&disk, &mut writer, lists);
+    let decided = leader.persists.remove(0);
+    assert_eq!((decided.transaction, decided.attempt), (tx, 2));
+    leader.input(Input::PersistAnswered(decided.op, Ok(Default::default())));
+    // Before that is committed, it learns that it must read everything.
+    let next = disk.borrow().next;
+    leader.input(Input::LogGrew(next));
+    leader.settle();
+    assert_eq!(leader.events_of(tx), [TxEvent::Durable, TxEvent::Persisted]);
+    assert_eq!(leader.engine.transaction(tx).unwrap().attempts.len(), 2);
+    assert_eq!(leader.state(other), S::Persisting, "its call goes on");
+    assert_eq!(leader.engine.transaction(other).unwrap().attempts.len(), 1);
+    assert_eq!(leader.engine.locked_objects(), ["todos/a", "todos/b"]);
+    assert_eq!(leader.answer_persist(Ok(Default::default())), other);
+    assert!(leader.persists.is_empty(), "nothing is sent a second time");
+}
+
+#[test]
+fn a_row_that_was_taken_back_leaves_the_mirror_though_the_log_was_cut_by_a_tab_that_does_not_know_it() {
+    let disk = Disk::default();
+    let mirrored = |spec: &mut driftline_core::CollectionSpec<_>| spec.mirror = true;
+    let mut author = Tab::open_with(&disk, 1, false);
+    let files = author.register_with("files", mirrored);
+    let tx = author.insert(files, "f", json!({ "n": 1 })).unwrap();
+    author.settle();
+    assert!(disk.borrow().mirror.contains_key("f"));
+    drop(author);
+    let mut stranger = Tab::open(&disk, 2);
+    let lists = stranger.register("lists");
+    stranger.engine.discard(stranger.now, tx).unwrap();
+    stranger.settle();
+    checkpoint(&disk, &mut stranger, lists);
+    drop(stranger);
+    let mut leader = Tab::open(&disk, 3);
+    leader.register_with("files", mirrored);
+    assert!(!disk.borrow().mirror.contains_key("f"));
+}
+
+#[test]
+fn a_tab_claims_the_leases_of_what_it_has_registered_and_of_nothing_else() {
+    let disk = Disk::default();
+    let mut one = Tab::open(&disk, 1);
+    one.register("todos");
+    let mut two = Tab::open_with(&disk, 2, false);
+    let lists = two.register("lists");
+    assert_eq!(
+        (&one.claims[..], &two.claims[..]),
+        (&["c/todos".to_owned()][..], &["c/lists".to_owned()][..])
+    );
+    let tx = two.insert(lists, "a", json!({})).unwrap();
+    two.settle();
+    tell(&disk, &mut one);
+    assert!(one.persists.is_empty());
+    assert!(!one.state(tx).is_final(), "it is seen, and waits for a tab that has its function");
+}
+
+#[test]
+fn what_was_queued_shows_before_a_tab_is_ready() {
+    let disk = Disk::default();
+    let mut tab = Tab::open(&disk, 1);
+    let todos = tab.register("todos");
+    tab.insert(todos, "a", json!({ "n": 1 })).unwrap();
+    tab.settle();
+    drop(tab);
+    let now = driftline_core::Timestamp(1);
+    let config = driftline_core::Config { seed: [5; 32], pending_max: 10 };
+    let mut engine: driftline_core::Engine<serde_json::Value> = driftline_core::Engine::new(config);
+    engine.register(now, support::spec("todos")).unwrap();
+    let (mut loads, mut told) = (0, Vec::new());
+    while let Some(output) = engine.poll_output() {
+        match output {
+            driftline_core::Output::Load(op) => {
+                loads += 1;
+                let log = disk.borrow().log.iter().map(|(seq, record)| (*seq, record.clone())).collect();
+                let loaded = driftline_core::Loaded { checkpoint: 0, segments: Vec::new(), log };
+                engine.handle_input(now, Input::Loaded(op, Ok(loaded)));
+            }
+            driftline_core::Output::Rows(_, changes) => told.push(format!("{} rows", changes.len())),
+            driftline_core::Output::Ready(_) => told.push("ready".into()),
+            _ => {}
+        }
+    }
+    assert_eq!(told, ["1 rows", "ready"]);
+    assert_eq!(loads, 1, "the journal is read once");
+}

@@ -393,7 +393,7 @@ impl Tab {
     }
 }
 
-pub fn spec(id: &str) -> CollectionSpec<Value> {
+pub fn spec<V>(id: &str) -> CollectionSpec<V> {
     CollectionSpec {
         id: id.into(),
         remote: None,
