@@ -191,8 +191,10 @@ impl<V: Value> Engine<V> {
             Ok(Pushed::Ahead(head)) => self.overtaken(now, session, &txs, head),
             Err(failure) if pushed.len() > 1 && self.is_refusal(session, &failure) => {
                 // One of them is what the backend refuses; each alone shows which.
-                self.sessions[session].doubt_the_head();
-                self.want_pull(now, session, false);
+                if self.sessions[session].codec.keeps_events() {
+                    self.sessions[session].doubt_the_head();
+                    self.want_pull(now, session, false);
+                }
                 for tx in txs {
                     self.not_persisted(
                         now,
