@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::App;
 use super::body::read_whole;
 use super::respond::{Shape, error_response, json};
-use super::sockets::{check_socket_origin, upgrade};
+use super::sockets::{HEARTBEAT, MAX_SILENT_BEATS, check_socket_origin, upgrade};
 use crate::engine::PokeBroker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::livestore::{EventLogs, Pushed};
@@ -33,7 +33,7 @@ use crate::livestore::{EventLogs, Pushed};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoreQuery {
-    store_id: String,
+    pub(super) store_id: String,
 }
 
 pub(super) async fn socket(
@@ -270,7 +270,7 @@ impl Session {
 async fn begin(app: &App, store: &str, cursor: Option<Cursor>) -> Result<std::result::Result<u64, Failure>> {
     let Some(cursor) = cursor else { return Ok(Ok(0)) };
     let store = store.to_owned();
-    let head = read(app, move |logs| logs.head(&store)).await?;
+    let head = read_logs(app, move |logs| logs.head(&store)).await?;
     Ok(if cursor.backend_id == head.backend_id {
         Ok(cursor.event_sequence_number)
     } else {
@@ -280,7 +280,7 @@ async fn begin(app: &App, store: &str, cursor: Option<Cursor>) -> Result<std::re
 
 async fn page(app: &App, store: &str, after: u64) -> Result<Page> {
     let store = store.to_owned();
-    let page = read(app, move |logs| logs.page(&store, after, MAX_PUSH_EVENTS)).await?;
+    let page = read_logs(app, move |logs| logs.page(&store, after, MAX_PUSH_EVENTS)).await?;
     let page_info = match page.remaining {
         0 => PageInfo::NoMore,
         remaining => PageInfo::MoreKnown { remaining },
@@ -289,30 +289,38 @@ async fn page(app: &App, store: &str, after: u64) -> Result<Page> {
 }
 
 async fn push(app: &App, store: &str, batch: Vec<Event>, backend_id: Option<String>) -> Result<Exit> {
-    let (store, received, stores) = (store.to_owned(), backend_id.clone(), Arc::clone(&app.stores));
-    // The poke belongs to the work: a client that goes away meanwhile must not keep it from the others.
-    let pushed = read(app, move |logs| {
-        let pushed = logs.push(SystemTime::now(), &store, backend_id.as_deref(), &batch)?;
-        if let Pushed::Head(head) = pushed {
-            stores.poke(&store, head);
-        }
-        Ok(pushed)
-    })
-    .await?;
-    Ok(match pushed {
+    let received = backend_id.clone().unwrap_or_default();
+    Ok(match append(app, store, batch, backend_id).await? {
         Pushed::Head(_) => Exit::Success,
         Pushed::ServerAhead { head, provided } => Exit::Failure(Failure::ServerAhead { head, provided }),
-        Pushed::OtherBackend { expected } => {
-            Exit::Failure(Failure::BackendIdMismatch { expected, received: received.unwrap_or_default() })
-        }
+        Pushed::OtherBackend { expected } => Exit::Failure(Failure::BackendIdMismatch { expected, received }),
         Pushed::Invalid(message) => {
             Exit::Failure(Failure::Other { name: "InvalidPushError".into(), message })
         }
     })
 }
 
+/// Appends a batch, and tells who listens to the store.
+pub(super) async fn append(
+    app: &App,
+    store: &str,
+    batch: Vec<Event>,
+    backend_id: Option<String>,
+) -> Result<Pushed> {
+    let (store, stores) = (store.to_owned(), Arc::clone(&app.stores));
+    // The poke belongs to the work: a client that goes away meanwhile must not keep it from the others.
+    read_logs(app, move |logs| {
+        let pushed = logs.push(SystemTime::now(), &store, backend_id.as_deref(), &batch)?;
+        if let Pushed::Head(head) = pushed {
+            stores.poke(&store, head);
+        }
+        Ok(pushed)
+    })
+    .await
+}
+
 /// Works on the logs on a thread that may block, a bounded number at a time.
-async fn read<T: Send + 'static>(
+pub(super) async fn read_logs<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&EventLogs) -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -320,7 +328,7 @@ async fn read<T: Send + 'static>(
     super::sync::read_engine(app, move |_| work(&logs)).await
 }
 
-fn check_store(app: &App, store: &str) -> Result<()> {
+pub(super) fn check_store(app: &App, store: &str) -> Result<()> {
     if !(1..=MAX_STORE_ID_BYTES).contains(&store.len()) {
         let text = format!("storeId has {} bytes, it must have 1 to {MAX_STORE_ID_BYTES}", store.len());
         return Err(Error::new(ErrorKind::Invalid, text));
@@ -365,6 +373,3 @@ fn refusal(transport: Transport, text: &str, error: &DecodeError) -> ServerFrame
 
 const MAX_STORE_ID_BYTES: usize = 256;
 const MAX_PULLS: usize = 16;
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A client answers each heartbeat by itself; who is silent through so many is gone.
-const MAX_SILENT_BEATS: u32 = 3;

@@ -4,6 +4,7 @@ mod body;
 mod events;
 mod files;
 mod livestore;
+mod livestore_v03;
 mod plan;
 mod pokes;
 mod respond;
@@ -77,6 +78,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/plan/ws", get(pokes::binary))
         .route("/plan/_sync/ws", get(pokes::binary))
         .route("/livestore", get(livestore::socket).post(livestore::call))
+        .route("/livestore/websocket", get(livestore_v03::socket))
         .route("/files/{digest}", get(files::read).put(files::put).delete(files::delete))
         .route("/healthz", get(system::health))
         .route("/metrics", get(system::metrics));

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -22,7 +21,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::App;
 use super::respond::{Shape, error_response};
-use super::sockets::{check_socket_origin, upgrade};
+use super::sockets::{HEARTBEAT, MAX_SILENT_BEATS, check_socket_origin, upgrade};
 use super::sync::read_engine;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -183,7 +182,4 @@ impl Session {
     }
 }
 
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A client answers each heartbeat by itself; who is silent through so many is gone.
-const MAX_SILENT_BEATS: u32 = 3;
 const MAX_SCOPES: usize = 100;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -14,6 +15,10 @@ use super::respond::{Shape, error_response};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 
+/// How often a client is asked whether it is there.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A client answers each heartbeat by itself; who is silent through so many is gone.
+pub(super) const MAX_SILENT_BEATS: u32 = 3;
 /// Sockets at a time, at most.
 pub(crate) const MAX_SOCKETS: usize = 4096;
 
