@@ -75,7 +75,7 @@ export class Collection<T> implements Writes<T> {
     const feed = setup !== undefined ? new SyncFeed(setup, this.#getKey, {
       deliver: (rows, full) => this.#deliver(rows, full),
       failed: error => {
-        core.call(() => core.client.syncFailed(this.#number))
+        core.call(() => core.client.syncFailed(this.#number, core.keep(error)))
         host.failed(error)
       },
     }) : undefined

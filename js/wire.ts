@@ -100,7 +100,7 @@ export interface ClientModule {
   discard(id: string): void
   prune(olderThan: number | undefined, completed: boolean, failed: boolean): number
   syncUpdate(collection: number, keys: string[], values: unknown[], full: boolean): void
-  syncFailed(collection: number): void
+  syncFailed(collection: number, error: WireErrorInfo): void
   persistAnswered(op: number, failed: unknown, rekey?: string[]): void
   awaitSyncAnswered(op: number, error: unknown): void
   pause(reason: string): void

@@ -204,8 +204,8 @@ impl Client {
 
     /// The app's sync feed broke; it is asked for again after a back-off.
     #[wasm_bindgen(js_name = syncFailed)]
-    pub fn sync_failed(&self, collection: u32) {
-        self.driver.feed_failed(CollectionId(collection));
+    pub fn sync_failed(&self, collection: u32, error: &JsValue) {
+        self.driver.feed_failed(CollectionId(collection), from_js::error_info(error));
     }
 
     /// Answers a call to `persist`: nothing, or a failure as classified. `rekey` has temporary keys, each

@@ -162,6 +162,8 @@ fn a_write_before_the_rows_are_known_is_checked_when_they_are() {
     assert!(
         matches!(&tab.events_of(duplicate)[..], [TxEvent::NotDurable(error)] if error.code == Code::DuplicateKey.as_str())
     );
+    let last_error = tab.engine.status().last_error.map(|error| error.code);
+    assert_eq!(last_error.as_deref(), Some(Code::DuplicateKey.as_str()), "the status tells of it too");
     assert_eq!(tab.events_of(fine), [TxEvent::Durable]);
     assert_eq!(tab.events_of(update), [TxEvent::Durable]);
     assert_eq!(tab.shows(todos)["a"], json!({ "n": 1, "m": 3 }));

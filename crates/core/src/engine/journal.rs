@@ -358,6 +358,7 @@ impl<V: Value> Engine<V> {
     pub(super) fn refuse(&mut self, tx: TxIx, info: ErrorInfo) {
         let slot = self.tx_mut(tx);
         slot.error = Some(info.clone());
+        self.note_error(info.clone());
         self.end(tx, TransactionState::Failed, false);
         self.tell(tx, TxEvent::NotDurable(info));
     }

@@ -277,6 +277,12 @@ impl<V: Value> Engine<V> {
         self.journal.wants_seal()
     }
 
+    /// Notes an error that no transaction has, for the status: the app's feed of a collection broke.
+    pub fn note_error(&mut self, error: ErrorInfo) {
+        self.last_error = Some(error);
+        self.status_changed = true;
+    }
+
     fn op(&mut self, op: Op) -> OpId {
         self.next_op += 1;
         let id = OpId(self.next_op);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use driftline_core::{
-    Code, Config, Engine, Error, Input, OpId, Output, Timestamp,
+    Code, Config, Engine, Error, ErrorInfo, Input, OpId, Output, Timestamp,
     spec::{CollectionId, RemoteId},
 };
 use js_sys::{Function, Promise};
@@ -140,7 +140,12 @@ impl Driver {
     }
 
     /// The app's sync feed of a collection broke: it is started again after a back-off, while this tab leads.
-    pub fn feed_failed(self: &Rc<Self>, collection: CollectionId) {
+    pub fn feed_failed(self: &Rc<Self>, collection: CollectionId, error: ErrorInfo) {
+        // Can't fail: no merge function runs, and noting it is never refused.
+        let _ = self.command(|engine, _| {
+            engine.note_error(error);
+            Ok(())
+        });
         let mut feeds = self.feeds.borrow_mut();
         let Some((failures, wait)) = feeds.get_mut(&collection) else {
             return;
