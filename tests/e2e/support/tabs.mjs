@@ -124,15 +124,15 @@ export class Profile {
     await this.context.exposeFunction(name, call)
   }
 
-  /** Opens a tab on the page; what goes wrong in it unseen is kept in `problems`. */
-  async tab(url, prepare = async () => {}) {
+  /** Opens a tab on a page that has `name` when it is there; what goes wrong in it unseen is kept in `problems`. */
+  async tab(url, prepare = async () => {}, name = 'driftline') {
     const page = await this.context.newPage()
     const problems = []
     page.on('pageerror', error => problems.push(`uncaught: ${error.message}`))
     page.setDefaultTimeout(30_000)
     await prepare(page)
     await page.goto(url)
-    await page.waitForFunction(() => 'driftline' in globalThis, undefined, { polling: 50 })
+    await page.waitForFunction(name => name in globalThis, name, { polling: 50 })
     this.#tabs.push(page)
     return Object.assign(page, { problems })
   }

@@ -11,6 +11,7 @@ mod remote;
 mod states;
 mod tabs;
 mod upload;
+mod watch;
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,6 +41,7 @@ pub use message::{Command, Event, FilesConfig, Usage, to_js};
 use remote::HttpRemote;
 use states::States;
 use tabs::{Tabs, Word};
+use watch::Watch;
 
 /// One database's files, in one tab's worker.
 pub struct Files {
@@ -60,6 +62,7 @@ pub struct Files {
     timer: Timer,
     tabs: RefCell<Option<Tabs>>,
     claim: RefCell<Option<Claim>>,
+    watch: Watch,
 }
 
 impl Files {
@@ -90,20 +93,13 @@ impl Files {
             timer: Timer::default(),
             tabs: RefCell::new(None),
             claim: RefCell::new(None),
+            watch: Watch::default(),
             config,
         });
         files.states.put_config(&files.config.for_service_worker()).await?;
         files.tabs.replace(Tabs::open(database, files.weakly(|files, word| files.heard(word))));
         files.say(&Word::Hello);
-        let claim = Claim::new(&format!("driftline:{database}:files"), {
-            files.weakly(|files, event| match event {
-                // Without locks there is one tab, or two that send the same bytes to the same name.
-                LockEvent::Gained | LockEvent::Unsupported => files.take_lead(),
-                LockEvent::Elsewhere => {}
-                LockEvent::Lost => files.lose_lead(),
-            })
-        });
-        files.claim.replace(Some(claim));
+        files.stand_in_line();
         Ok(files)
     }
 
@@ -198,9 +194,35 @@ impl Files {
     /// Ends everything; what runs goes on in another tab, or next time.
     pub fn close(&self) {
         self.lose_lead();
+        self.watch.stop();
         self.claim.take();
         self.tabs.take();
         self.states.close();
+    }
+
+    /// Stands in line for the transfers, and takes them from a tab that is silent for too long.
+    fn stand_in_line(self: &Rc<Self>) {
+        self.claim_by(Claim::new);
+        let silent = self.weakly(|files, ()| files.claim_by(Claim::steal));
+        let beat = self.weakly(|files, ()| files.say(&Word::Beat));
+        self.watch.start(move || beat(()), move || silent(()));
+    }
+
+    fn claim_by<C>(self: &Rc<Self>, claim: C)
+    where
+        C: FnOnce(&str, Box<dyn Fn(LockEvent)>) -> Claim,
+    {
+        let heard = self.weakly(|files, event| match event {
+            // Without locks there is one tab, or two that send the same bytes to the same name.
+            LockEvent::Gained | LockEvent::Unsupported => files.take_lead(),
+            LockEvent::Elsewhere => {}
+            LockEvent::Lost => {
+                files.lose_lead();
+                files.stand_in_line();
+            }
+        });
+        let claim = claim(&format!("driftline:{}:files", self.database), Box::new(heard));
+        self.claim.replace(Some(claim));
     }
 
     async fn count(&self, saved: Saved, counted: &RefCell<Option<Stored>>) -> Result<(), StoreError> {
@@ -219,6 +241,7 @@ impl Files {
     }
 
     fn take_lead(self: &Rc<Self>) {
+        self.watch.beat(|| self.say(&Word::Beat));
         let files = Rc::clone(self);
         spawn_local(async move {
             // Until the states are read, nothing can be decided. A database that can't be read now has been
@@ -398,6 +421,7 @@ impl Files {
             Word::Event(event) if !leads => (self.tell)(&event),
             Word::Saved(hash, stored) if leads => self.input(Input::Saved(hash, stored)),
             Word::Command(command) if leads => self.input(command.into()),
+            Word::Beat => self.watch.heard(),
             Word::Hello if leads => {
                 let engine = self.engine.borrow();
                 let Some(engine) = engine.as_ref() else { return };

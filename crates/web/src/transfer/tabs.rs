@@ -17,6 +17,8 @@ pub(super) enum Word {
     Event(Event),
     /// To the leader.
     Command(Command),
+    /// From the leader, once a second: it lives.
+    Beat,
     /// To the leader: a blob was published.
     Saved(Digest, Stored),
 }
