@@ -220,6 +220,31 @@ test('transactions and the status are drawn as they change, also in a memoised r
   assert.deepEqual(tab.problems, [])
 })
 
+test('what has ended is drawn once and stays the same object, however long the history and whatever comes after it', async () => {
+  const seen = await tab.evaluate(async () => {
+    const db = await driftline.openDriftline({ name: 'app' })
+    const todos = db.collection({ sync: { id: 'todos', setup: async () => ({ data: [] }) }, mutationFn: { persist: async () => {} } })
+    await todos.synced
+    for (let at = 0; at < 500; at++) todos.insert({ id: `old-${at}` })
+    await until(() => db.status.value.pending === 0)
+    const drawn = new Map()
+    const Entry = React.memo(({ transaction }) => {
+      drawn.set(transaction.id, (drawn.get(transaction.id) ?? 0) + 1)
+      return h('li', null, transaction.state)
+    })
+    const History = () => h('ol', null, hooks.useTransactions().map(transaction => h(Entry, { key: transaction.id, transaction })))
+    const { node } = mount(h(hooks.DriftlineProvider, { db }, h(History)))
+    const old = db.transactions.list().map(({ id }) => id)
+    const first = old.map(id => drawn.get(id))
+    const later = todos.insert({ id: 'later' })
+    await later.completed
+    await until(() => node.querySelectorAll('li').length === 501 && node.querySelector('li:last-child').textContent === 'completed')
+    return { first: new Set(first).size, again: old.filter((id, at) => drawn.get(id) !== first[at]).length, later: drawn.get(later.id) > 1 }
+  })
+  assert.deepEqual(seen, { first: 1, again: 0, later: true })
+  assert.deepEqual(tab.problems, [])
+})
+
 test('after a reload the hooks show what the last session left', async () => {
   const open = async () => {
     const db = await driftline.openDriftline({ name: 'app' })
