@@ -52,7 +52,7 @@ pub use backend::{HttpRequest, HttpResponse, LiveEndpoint, Method};
 pub use engine::Engine;
 pub use error::{Code, Error, ErrorInfo, Failure, FailureKind, Lasting};
 pub use input::{CommitError, Input, LeaseName, LiveEvent, Loaded, LogRead, PersistOk, TransportError};
-pub use output::{Checkpoint, Commit, Fence, MirrorPut, Output, RowChange, TxEvent, WakeReason};
+pub use output::{Checkpoint, Commit, Fence, Haste, MirrorPut, Output, RowChange, TxEvent, WakeReason};
 pub use record::Record;
 pub use spec::{
     CollectionSpec, Config, DraftKind, MutationDraft, RemoteSpec, RetryPolicy, RowWrite, Scope,

@@ -191,3 +191,16 @@ pub enum WakeReason {
     /// The journal is idle: time to write a checkpoint.
     Checkpoint,
 }
+
+/// How soon [`Input::TurnEnded`](crate::Input::TurnEnded) is due. Whichever it is, earlier and later are both right:
+/// nothing takes effect before its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// When the app's code that runs now is done: it has written.
+    Now,
+    /// After the microtasks that what was just told brings about, so that what the app writes then is in the
+    /// same record.
+    Soon,
+    /// Some milliseconds later: what became of transactions that nothing waits for, while others are being sent.
+    Late,
+}

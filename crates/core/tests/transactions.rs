@@ -5,7 +5,7 @@
 mod support;
 
 use driftline_core::{
-    Code, CommitError, DraftKind, Failure, FailureKind, Input, Strategy, SyncUpdate, TransactionDraft,
+    Code, CommitError, DraftKind, Failure, FailureKind, Haste, Input, Strategy, SyncUpdate, TransactionDraft,
     TxEvent, view::TransactionState as S,
 };
 use serde_json::json;
@@ -38,6 +38,40 @@ fn writes_of_one_turn_share_one_record() {
     tab.input(Input::TurnEnded);
     tab.drain();
     assert_eq!(tab.disk.borrow().commits, before + 1);
+}
+
+#[test]
+fn what_the_app_wrote_is_to_be_committed_now_and_what_nothing_waits_for_can_share_a_later_commit() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let todos = tab.register("todos");
+    for key in ["a", "b", "c"] {
+        tab.insert(todos, key, json!({})).unwrap();
+    }
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Now);
+    tab.input(Input::TurnEnded);
+    tab.drain();
+    // That they are being sent is noted; their answers are still to come.
+    assert_eq!(tab.persists.len(), 3);
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Late);
+    let answer = |tab: &mut Tab| {
+        let persist = tab.persists.remove(0);
+        tab.input(Input::PersistAnswered(persist.op, Ok(Default::default())));
+    };
+    answer(&mut tab);
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Late, "two are still being sent");
+    tab.update(todos, "b", json!({ "n": 1 })).unwrap();
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Now);
+    let commits = tab.disk.borrow().commits;
+    tab.input(Input::TurnEnded);
+    tab.drain();
+    assert_eq!(tab.disk.borrow().commits, commits + 1, "one record holds all of it");
+    answer(&mut tab);
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Soon, "a write waits behind this one");
+    tab.input(Input::TurnEnded);
+    tab.drain();
+    answer(&mut tab);
+    answer(&mut tab);
+    assert_eq!(tab.engine.turn_end_haste(), Haste::Soon, "nothing is being sent any more");
 }
 
 #[test]

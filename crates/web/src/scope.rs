@@ -51,6 +51,12 @@ impl Scope {
         }
     }
 
+    /// Whether this is the page itself, and no test's.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        matches!(self, Self::Global)
+    }
+
     /// A number from zero up to one.
     #[must_use]
     pub fn random(&self) -> f64 {

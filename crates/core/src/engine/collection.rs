@@ -191,7 +191,7 @@ impl<V: Value> Collection<V> {
 
     /// What shows of a row: its base with the pending mutations laid over it in order. Parallel ones with
     /// a merge of their own come last, through it.
-    pub fn fold(&self, ix: RowIx, txs: &[Option<Slot<V>>]) -> Option<V> {
+    pub fn fold(&self, ix: RowIx, txs: &[Option<Box<Slot<V>>>]) -> Option<V> {
         let row = self.row(ix);
         let mut value = row.base().cloned();
         let mut merged: Vec<(TxIx, usize)> = Vec::new();

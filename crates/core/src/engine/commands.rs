@@ -394,7 +394,7 @@ impl<V: Value> Engine<V> {
         if !slot.is_done() {
             self.unfinished.insert(slot.order, tx);
         }
-        self.txs.push(Some(slot));
+        self.txs.push(Some(Box::new(slot)));
         tx
     }
 

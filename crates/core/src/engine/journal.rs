@@ -4,12 +4,12 @@
 use super::{
     Engine, Op, Timer,
     row_set::RowSet,
-    transaction::{Order, TxIx},
+    transaction::{Mutation, Order, TxIx},
 };
 use crate::{
     Code, Commit, CommitError, Error, ErrorInfo, Fence, MirrorPut, Output, Timestamp, TxId, Value,
     input::LogRead,
-    output::TxEvent,
+    output::{Haste, TxEvent},
     record::{self, Fact},
     view::TransactionState,
 };
@@ -187,6 +187,44 @@ impl<V: Value> Engine<V> {
         self.journal.busy = true;
         let op = self.op(Op::Commit);
         self.outputs.push_back(Output::Commit(op, Commit { record, fences, mirror }));
+    }
+
+    /// How soon what waits to be committed is to be.
+    pub(super) fn seal_haste(&self) -> Haste {
+        let mut haste = if self.journal.mirror_dirty.is_empty() { Haste::Late } else { Haste::Soon };
+        for entry in &self.journal.open {
+            match entry {
+                Open::Fact(fact, Some(line)) => {
+                    if haste == Haste::Late && !self.can_wait(fact, *line) {
+                        haste = Haste::Soon;
+                    }
+                }
+                _ => return Haste::Now,
+            }
+        }
+        haste
+    }
+
+    /// Whether a fact is what became of a transaction that nothing else waits for, while others of its line are
+    /// still being sent.
+    fn can_wait(&self, fact: &Fact<V>, line: usize) -> bool {
+        let (Fact::Started { tx, .. }
+        | Fact::Retried { tx, .. }
+        | Fact::Persisted { tx, .. }
+        | Fact::Completed { tx, .. }) = fact
+        else {
+            return false;
+        };
+        let Some(slot) = self.txs_by_id.get(tx).map(|&tx| self.tx(tx)) else { return false };
+        let is_last = |mutation: &Mutation<V>| {
+            let holder = &self.collections[mutation.collection];
+            holder.row(mutation.row).pending.last().is_none_or(|last| self.tx(last.tx).id == *tx)
+                && holder.scoped.last().is_none_or(|&last| self.tx(last).id == *tx)
+        };
+        // Nothing is written behind it, and its completion, if that is what comes next, is in the same record.
+        self.lines[line].running > 0
+            && (slot.completing || !matches!(fact, Fact::Persisted { .. }))
+            && slot.mutations.iter().all(is_last)
     }
 
     /// Makes a commit depend on a lease that this tab holds.

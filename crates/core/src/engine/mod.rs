@@ -41,7 +41,7 @@ use self::{
 use crate::{
     Config, ErrorInfo, Input, OpId, Output, Timestamp, TxId, Value, WakeReason,
     backend::WireFailure,
-    output::{RowChange, TxEvent},
+    output::{Haste, RowChange, TxEvent},
     random::Random,
     spec::{CollectionId, RemoteId},
 };
@@ -59,7 +59,8 @@ pub struct Engine<V: Value> {
     remotes: BTreeMap<Rc<str>, Known>,
     lines: Vec<Line>,
     lines_by_name: BTreeMap<Rc<str>, usize>,
-    txs: Vec<Option<Slot<V>>>,
+    /// Boxed: a place is never used again, and what is pruned leaves no more than it.
+    txs: Vec<Option<Box<Slot<V>>>>,
     txs_by_id: BTreeMap<TxId, TxIx>,
     txs_by_order: BTreeMap<Order, TxIx>,
     unfinished: BTreeMap<Order, TxIx>,
@@ -277,6 +278,12 @@ impl<V: Value> Engine<V> {
         self.journal.wants_seal()
     }
 
+    /// How soon that is to be: the longer it may take, the more answers share one commit.
+    #[must_use]
+    pub fn turn_end_haste(&self) -> Haste {
+        self.seal_haste()
+    }
+
     /// Notes an error that no transaction has, for the status: the app's feed of a collection broke.
     pub fn note_error(&mut self, error: ErrorInfo) {
         self.last_error = Some(error);
@@ -426,11 +433,11 @@ impl<V: Value> Engine<V> {
     }
 
     fn tx(&self, tx: TxIx) -> &Slot<V> {
-        self.txs[tx].as_ref().expect("an index of a transaction outlives it only where that is checked")
+        self.txs[tx].as_deref().expect("an index of a transaction outlives it only where that is checked")
     }
 
     fn tx_mut(&mut self, tx: TxIx) -> &mut Slot<V> {
-        self.txs[tx].as_mut().expect("an index of a transaction outlives it only where that is checked")
+        self.txs[tx].as_deref_mut().expect("an index of a transaction outlives it only where that is checked")
     }
 
     /// A back-off: full jitter below an exponential bound.
