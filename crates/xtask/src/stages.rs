@@ -162,7 +162,7 @@ const STAGES: [Stage; 16] = [
     Stage { name: "wasm-firefox", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::Firefox) },
     Stage { name: "wasm-webkit", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::WebKit) },
     Stage { name: "e2e", needs: DIST_AND_BROWSERS, run: end_to_end },
-    Stage { name: "interop", needs: NOTHING, run: |c| interop::run(c.project) },
+    Stage { name: "interop", needs: DIST_AND_BROWSERS, run: |c| interop::run(c.project) },
     Stage { name: "packaging", needs: DIST, run: |c| node_tests::run(c.project, "tests/packaging", |_| {}) },
     Stage { name: "size", needs: DIST, run: |c| check(size::run(c.project)) },
 ];
