@@ -93,7 +93,7 @@ const story = async () => {
   await frame()
 }
 
-test('each transaction is a lane with its waits, its attempts and its end', { timeout: 60_000 }, async () => {
+test('each transaction is a lane with its waits, its attempts and its end', { timeout: 120_000 }, async () => {
   const page = await open()
   assert.match(await page.evaluate(() => panel.shadowRoot.querySelector('.timeline .empty').textContent), /No transactions/)
   await page.evaluate(story)
@@ -112,7 +112,7 @@ test('each transaction is a lane with its waits, its attempts and its end', { ti
   await page.close()
 })
 
-test('rows are stepped back and forth through what happened to them, and the app’s own rows stay', { timeout: 60_000 }, async () => {
+test('rows are stepped back and forth through what happened to them, and the app’s own rows stay', { timeout: 120_000 }, async () => {
   const page = await open()
   await page.evaluate(story)
   const seen = await page.evaluate(async () => {
@@ -143,7 +143,7 @@ test('rows are stepped back and forth through what happened to them, and the app
   await page.close()
 })
 
-test('a lane that is chosen tells all of its transaction, and a failed one is retried or discarded from there', { timeout: 60_000 }, async () => {
+test('a lane that is chosen tells all of its transaction, and a failed one is retried or discarded from there', { timeout: 120_000 }, async () => {
   const page = await open()
   await page.evaluate(story)
   const details = page.locator('driftline-devtools aside')
@@ -162,7 +162,7 @@ test('a lane that is chosen tells all of its transaction, and a failed one is re
   await page.close()
 })
 
-test('the window is moved and zoomed, and follows the clock again when it is told to', { timeout: 60_000 }, async () => {
+test('the window is moved and zoomed, and follows the clock again when it is told to', { timeout: 120_000 }, async () => {
   const page = await open()
   const seen = await page.evaluate(async () => {
     const { collection, syncControl } = made
@@ -184,7 +184,7 @@ test('the window is moved and zoomed, and follows the clock again when it is tol
   await page.close()
 })
 
-test('removed it listens to nothing, and put back it shows the present; without a database it says so', { timeout: 60_000 }, async () => {
+test('removed it listens to nothing, and put back it shows the present; without a database it says so', { timeout: 120_000 }, async () => {
   const page = await open()
   const seen = await page.evaluate(async () => {
     const { collection, db, syncControl } = made
@@ -213,7 +213,7 @@ test('removed it listens to nothing, and put back it shows the present; without 
   await page.close()
 })
 
-test('it fits a narrow page and a dark one', { timeout: 60_000 }, async () => {
+test('it fits a narrow page and a dark one', { timeout: 120_000 }, async () => {
   for (const look of [{ colorScheme: 'dark' }, { viewport: { width: 390, height: 600 } }]) {
     const page = await open(look)
     await page.evaluate(story)
