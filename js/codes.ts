@@ -10,7 +10,7 @@ export const codes = {
   invalid_key: false,
   /** A value can't be stored: structured clone refuses it (a function, a symbol, a DOM node). */
   not_cloneable: false,
-  /** The collection's schema refuses the row, or answers asynchronously. */
+  /** The row or the change is no object, or the collection's schema refuses it or answers asynchronously. */
   invalid_row: false,
   /** A change, a push or a file is larger than what stores it takes. */
   too_large: false,

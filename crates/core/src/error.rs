@@ -66,7 +66,7 @@ codes! {
         "A value can't be stored: structured clone refuses it (a function, a symbol, a DOM node).",
         "Leave out the field that `path` names, or store what it is made of.";
     InvalidRow "invalid_row": Final, ["issues"],
-        "The collection's schema refuses the row, or answers asynchronously.",
+        "The row or the change is no object, or the collection's schema refuses it or answers asynchronously.",
         "Show `issues` to the person who typed it; a schema for rows answers synchronously.";
     TooLarge "too_large": Final, ["limitBytes", "sizeBytes"],
         "A change, a push or a file is larger than what stores it takes.",
