@@ -4,7 +4,7 @@ import type { RetryOptions } from './types.ts'
 
 /** A backend: made by `livestore()`, `s2()`, `s2Proxy()`, `mizu()` or `defineBackend()`, given to `db.connect()`. */
 export interface Backend {
-  readonly kind: 'mizu' | 'livestore'
+  readonly kind: 'mizu' | 'livestore' | 's2' | 's2Proxy' | 'custom'
   /** The server's address, without credentials. */
   readonly url: string
   /** Which part of its data: a scope, a store, a stream. */
@@ -15,6 +15,8 @@ export interface Backend {
   readonly headers?: Credentials<HeadersInit>
   /** Called for each request and each connection: what is added to the query. */
   readonly query?: Credentials<string>
+  /** @internal An app's own backend, in the network's place. */
+  readonly call?: Call
   readonly retry?: RetryOptions
   /** @internal What the codec is told. */
   readonly wire: Record<string, unknown>
@@ -33,6 +35,9 @@ export interface RemoteSupports {
   readonly idempotent: boolean
 }
 
+/** @internal */
+export type Call = (path: string, body: string | ((text?: string) => void)) => unknown
+
 type Credentials<T> = () => T | undefined | Promise<T | undefined>
 
 /** How to reach a mizu-style push/pull server, such as `driftline-server`. */
@@ -41,9 +46,12 @@ export interface MizuOptions {
   url: string | URL
   /** The partition of the data. */
   scope: string
-  dialect?: 'v0.3'
-  /** How the server says that there is something new: server-sent events, or not at all; `auto` tries. */
-  poke?: 'sse' | 'none' | 'auto'
+  /** `v0.3` (default): as tagged v0.3.10 to v0.5.26. `plan`: as first planned; the reference server has it below `/plan`. */
+  dialect?: 'v0.3' | 'plan'
+  /** How the server says that there is something new: mizu's live WebSocket, server-sent events, or not at all; `auto` tries both. */
+  poke?: 'ws' | 'sse' | 'none' | 'auto'
+  /** Where the WebSocket is; `<url>/ws`. */
+  pokeUrl?: string | URL
   /** Called for each request; what it gives is kept nowhere. */
   headers?: Credentials<HeadersInit>
   /** Its `maxDelayMs` bounds the waits between pulls that fail, too; 30,000 is the most there. */
@@ -51,13 +59,14 @@ export interface MizuOptions {
 }
 
 /** A backend that speaks mizu's push, pull, snapshot and poke. */
-export function mizu({ url, scope, poke = 'auto', headers, retry }: MizuOptions): Backend {
+export function mizu({ url, scope, dialect = 'v0.3', poke = 'auto', pokeUrl, headers, retry }: MizuOptions): Backend {
   const address = addressOf(url)
   return {
     kind: 'mizu', url: address, scope,
-    metadata: { name: 'mizu', description: `mizu sync, scope ${scope}`, protocol: 'mizu v0.3', endpoint: address },
-    supports: { pullPageInfoKnown: false, pullLive: poke !== 'none', idempotent: true },
-    wire: { poke: poke !== 'none' },
+    metadata: { name: 'mizu', description: `mizu sync, scope ${scope}`, protocol: `mizu ${dialect}`, endpoint: address },
+    // The first published server of the plan's dialect recognises nothing; the reference server does.
+    supports: { pullPageInfoKnown: false, pullLive: poke !== 'none', idempotent: dialect === 'v0.3' },
+    wire: { dialect, poke, ...(pokeUrl === undefined ? {} : { pokeUrl: addressOf(pokeUrl) }) },
     ...given({ headers, retry }),
   }
 }
@@ -70,26 +79,85 @@ export interface LiveStoreOptions {
   /** What the server's `validatePayload` gets, such as a token: a value, or a function that is called for each connection and request. */
   payload?: unknown
   /** The version of the wire; 0.4. */
-  dialect?: '0.4'
-  /** How it is spoken to; a WebSocket. Over `http` what others write is seen by polling. */
+  dialect?: '0.4' | '0.3'
+  /** How 0.4 is spoken to; a WebSocket. Over `http` what others write is seen by polling. */
   transport?: 'ws' | 'http'
   retry?: RetryOptions
 }
 
 /** A backend that speaks the wire of LiveStore's sync-cf. */
-export function livestore({ url, storeId, payload, transport = 'ws', retry }: LiveStoreOptions): Backend {
+export function livestore({ url, storeId, payload, dialect = '0.4', transport = 'ws', retry }: LiveStoreOptions): Backend {
   if (typeof storeId !== 'string' || storeId === '') throw new DriftlineError('unexpected', 'livestore() needs the name of a store: { url, storeId: "my-store" }.')
-  const address = addressOf(url)
+  const origin = addressOf(url)
+  // The published worker of 0.3 listens at a path of its own.
+  const address = dialect === '0.3' && new URL(origin).pathname === '/' ? `${origin}/websocket` : origin
+  const live = dialect === '0.3' || transport === 'ws'
   const query = payload === undefined ? undefined : async () => {
     const value: unknown = await (typeof payload === 'function' ? (payload as () => unknown)() : payload)
     return value === undefined ? undefined : `payload=${encodeURIComponent(encodeURIComponent(JSON.stringify(value)))}`
   }
   return {
     kind: 'livestore', url: address, scope: storeId,
-    metadata: { name: 'livestore', description: `LiveStore sync, store ${storeId}`, protocol: `sync-cf 0.4 over ${transport}`, endpoint: address },
-    supports: { pullPageInfoKnown: true, pullLive: transport === 'ws', idempotent: false },
-    wire: { dialect: '0.4', transport },
+    metadata: { name: 'livestore', description: `LiveStore sync, store ${storeId}`, protocol: `sync-cf ${dialect} over ${live ? 'ws' : 'http'}`, endpoint: address },
+    supports: { pullPageInfoKnown: true, pullLive: live, idempotent: false },
+    wire: { wire: dialect === '0.3' ? dialect : transport },
     ...given({ query, retry }),
+  }
+}
+
+/** How to reach a stream of S2's: S2 itself, s2-lite, or a proxy that holds the token. */
+export interface S2Options {
+  /** The service's address, without `/v1`. */
+  baseUrl: string | URL
+  basin: string
+  stream: string
+  /** A token, or a function that is called for each request. */
+  token?: string | (() => string | undefined | Promise<string | undefined>)
+  /** Makes the basin and the stream if they are missing; false. */
+  create?: boolean
+  retry?: RetryOptions
+}
+
+/** A backend that keeps events in a stream of S2's, one in each record, by its REST v1. */
+export function s2({ baseUrl, basin, stream, token, create = false, retry }: S2Options): Backend {
+  if (!basin || !stream) throw new DriftlineError('unexpected', 's2() needs a basin and a stream: { baseUrl, basin: "my-basin", stream: "my-store" }.')
+  const address = addressOf(baseUrl)
+  const headers = token === undefined ? undefined : async () => {
+    const value = await (typeof token === 'function' ? token() : token)
+    return value === undefined ? undefined : { authorization: `Bearer ${value}` }
+  }
+  return {
+    kind: 's2', url: address, scope: `${basin}/${stream}`,
+    metadata: { name: 's2', description: `S2 stream ${stream} of ${basin}`, protocol: 's2 REST v1', endpoint: address },
+    supports: { pullPageInfoKnown: false, pullLive: true, idempotent: false },
+    wire: { basin, stream, create },
+    ...given({ headers, retry }),
+  }
+}
+
+/** How to reach LiveStore's sync-s2 proxy. */
+export interface S2ProxyOptions {
+  /** The proxy's address; where its routes differ, give one for all three. */
+  endpoint: string | URL | { pull: string | URL; push: string | URL; ping?: string | URL }
+  storeId: string
+  /** Called for each request; what it gives is kept nowhere. */
+  headers?: Credentials<HeadersInit>
+  retry?: RetryOptions
+}
+
+/**
+ * A backend that speaks the wire of LiveStore's sync-s2. Its server checks no order: two that write at once both land, in
+ * some order that all see alike, and what was pushed counts once it is read back.
+ */
+export function s2Proxy({ endpoint, storeId, headers, retry }: S2ProxyOptions): Backend {
+  const { pull, push } = typeof endpoint === 'object' && 'pull' in endpoint ? endpoint : { pull: endpoint, push: endpoint }
+  const [address, pushTo] = [addressOf(pull), addressOf(push)]
+  return {
+    kind: 's2Proxy', url: address, scope: storeId,
+    metadata: { name: 's2Proxy', description: `LiveStore sync-s2, store ${storeId}`, protocol: 'sync-s2 0.4', endpoint: address },
+    supports: { pullPageInfoKnown: false, pullLive: true, idempotent: false },
+    wire: { pushTo: pushTo === address ? '' : pushTo },
+    ...given({ headers, retry }),
   }
 }
 

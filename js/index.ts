@@ -4,7 +4,11 @@ export { init, type WasmSource } from './wasm.ts'
 export type { Collection, MutationOptions, WriteOptions, Writes } from './collection.ts'
 export type { Transaction } from './transaction.ts'
 export type { TransactionLog } from './log.ts'
-export { livestore, mizu, type Backend, type LiveStoreOptions, type MizuOptions, type RemoteMetadata, type RemoteSupports } from './backends.ts'
+export {
+  livestore, mizu, s2, s2Proxy,
+  type Backend, type LiveStoreOptions, type MizuOptions, type RemoteMetadata, type RemoteSupports, type S2Options, type S2ProxyOptions,
+} from './backends.ts'
+export { BackendResetError, ServerAheadError, defineBackend, type BackendDefinition, type LogEvent } from './custom.ts'
 export type { Remote, RemoteStatus } from './remote.ts'
 export {
   AuthRequiredError, DriftlineError, NetworkError, NonRetriableError, RetryAfterError,

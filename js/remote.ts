@@ -30,11 +30,11 @@ export class Remote {
 
   /** @internal */
   constructor(core: Core, backend: Backend) {
-    const { kind, url, scope, wire, headers, query, retry } = backend
+    const { kind, url, scope, wire, headers, query, call, retry } = backend
     if (wire === undefined) throw new DriftlineError('unexpected', 'connect() takes a backend such as mizu() or livestore() makes. Nothing was connected.')
     const spec = { ...wire, kind, id: `${kind} ${url} ${scope}`, scope, retry }
     this.#core = core
-    this.number = core.call(() => core.client.connect(spec, { url, headers, query }))
+    this.number = core.call(() => core.client.connect(spec, { url, headers, query, call }))
     this.metadata = backend.metadata
     this.supports = backend.supports
     this.#status = new Computed(() => remoteStatus(core, core.client.remote(this.number)))

@@ -7,7 +7,7 @@ use driftline_core::{
     StoredMutation, Strategy, Value,
     spec::{
         ApplyEventFn, BackendSpec, CollectionId, EventWrite, LiveStoreWire, Mapping, MergeFn, MigrateFn,
-        ToEventsFn,
+        MizuDialect, MizuPoke, ToEventsFn,
     },
     view::PendingMutationView,
 };
@@ -114,14 +114,37 @@ pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
     RemoteSpec {
         id: fields.text("id"),
         backend: match fields.text("kind").as_str() {
-            "livestore" => BackendSpec::LiveStore {
+            "livestore" | "custom" => BackendSpec::LiveStore {
                 store_id: fields.text("scope"),
-                wire: match fields.text("transport").as_str() {
+                wire: match fields.text("wire").as_str() {
                     "http" => LiveStoreWire::Http,
+                    "calls" => LiveStoreWire::Calls,
+                    "0.3" => LiveStoreWire::V03,
                     _ => LiveStoreWire::WebSocket,
                 },
             },
-            _ => BackendSpec::Mizu { scope: fields.text("scope"), poke: fields.flag("poke") },
+            "s2" => BackendSpec::S2 {
+                basin: fields.text("basin"),
+                stream: fields.text("stream"),
+                create: fields.flag("create"),
+            },
+            "s2Proxy" => {
+                BackendSpec::S2Proxy { store_id: fields.text("scope"), push_to: fields.text("pushTo") }
+            }
+            _ => BackendSpec::Mizu {
+                scope: fields.text("scope"),
+                dialect: match fields.text("dialect").as_str() {
+                    "plan" => MizuDialect::Plan,
+                    _ => MizuDialect::V03,
+                },
+                poke: match fields.text("poke").as_str() {
+                    "ws" => Some(MizuPoke::WebSocket),
+                    "sse" => Some(MizuPoke::EventSource),
+                    "auto" => Some(MizuPoke::Auto),
+                    _ => None,
+                },
+                poke_url: fields.value("pokeUrl").as_string(),
+            },
         },
         retry: retry_policy(&fields.value("retry")),
     }

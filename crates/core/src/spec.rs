@@ -130,12 +130,16 @@ pub struct RemoteSpec {
 /// A backend's dialect and its settings. Addresses and credentials are the driver's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendSpec {
-    /// mizu's push/pull/snapshot/poke, dialect `v0.3`.
+    /// mizu's push/pull/snapshot/poke.
     Mizu {
         /// The partition of the data.
         scope: String,
-        /// Whether pokes come over server-sent events.
-        poke: bool,
+        /// How it is written.
+        dialect: MizuDialect,
+        /// How the server says that there is something new; `None`: not at all.
+        poke: Option<MizuPoke>,
+        /// Where pokes come over a WebSocket, if that is not below the remote's address.
+        poke_url: Option<String>,
     },
     /// LiveStore's sync-cf.
     LiveStore {
@@ -144,6 +148,42 @@ pub enum BackendSpec {
         /// How it is spoken to.
         wire: LiveStoreWire,
     },
+    /// A stream of S2's, by its REST v1.
+    S2 {
+        /// The basin.
+        basin: String,
+        /// The stream.
+        stream: String,
+        /// Whether both are made if they are missing.
+        create: bool,
+    },
+    /// LiveStore's sync-s2 in front of S2.
+    S2Proxy {
+        /// The store's name.
+        store_id: String,
+        /// Where events are pushed, if that is not where they are pulled; empty if it is.
+        push_to: String,
+    },
+}
+
+/// How mizu's wire is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MizuDialect {
+    /// As tagged v0.3.10 to v0.5.26.
+    V03,
+    /// As first planned.
+    Plan,
+}
+
+/// How a mizu server says that there is something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MizuPoke {
+    /// Server-sent events, as the reference server sends them.
+    EventSource,
+    /// mizu's live protocol.
+    WebSocket,
+    /// Whichever can be opened.
+    Auto,
 }
 
 /// How LiveStore's sync-cf is spoken to.
@@ -153,6 +193,10 @@ pub enum LiveStoreWire {
     WebSocket,
     /// 0.4.0 by single requests.
     Http,
+    /// As [`Self::Http`], answered by an app's own backend, which also says when there is something new.
+    Calls,
+    /// 0.3 over a WebSocket.
+    V03,
 }
 
 /// How transactions of a collection relate.

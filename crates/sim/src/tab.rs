@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftline_core::{
     Config, Engine, Input, LeaseName, LiveEvent, OpId, Output, RemoteSpec, Timestamp, TxId,
-    spec::{BackendSpec, CollectionId, RemoteId},
+    spec::{BackendSpec, CollectionId, MizuDialect, MizuPoke, RemoteId},
 };
 use serde_json::Value;
 
@@ -123,7 +123,12 @@ impl World {
         }
         let remote = RemoteSpec {
             id: "mizu:main".into(),
-            backend: BackendSpec::Mizu { scope: SCOPE.into(), poke: true },
+            backend: BackendSpec::Mizu {
+                scope: SCOPE.into(),
+                dialect: MizuDialect::V03,
+                poke: Some(MizuPoke::EventSource),
+                poke_url: None,
+            },
             retry: release::retry(),
         };
         tab.remote = tab.engine.connect(now, remote).expect("a new tab has no remote yet");

@@ -95,7 +95,9 @@ async fn exchange(
 /// # Errors
 /// [`TransportError::Credentials`] if the app's function throws.
 pub async fn address(endpoint: &Endpoint, path: &str) -> Result<String, TransportError> {
-    let mut url = format!("{}{path}", endpoint.url);
+    // A path may be an address of its own.
+    let base = if path.starts_with("http") { "" } else { endpoint.url.as_str() };
+    let mut url = format!("{base}{path}");
     if let Some(ask) = &endpoint.query
         && let Some(more) = asked(ask).await?.as_string().filter(|more| !more.is_empty())
     {

@@ -127,6 +127,11 @@ pub(super) fn post(path: &str, body: String) -> HttpRequest {
     }
 }
 
+/// A GET.
+pub(super) fn get(path: String) -> HttpRequest {
+    HttpRequest { method: Method::Get, path, ..post("", String::new()) }
+}
+
 /// What an answer's status means, for one that is not the wire's success.
 pub(super) fn refusal(response: &HttpResponse, code: Code) -> WireFailure {
     #[derive(Deserialize)]

@@ -1,10 +1,10 @@
-//! mizu's push, pull, snapshot and poke, dialect v0.3 (`spec/sync.md`).
+//! mizu's push, pull, snapshot and poke, in the dialect of its releases and in that of its plan (`spec/sync.md`).
 //!
 //! Rows stay JSON text here: they are cut out of the answer unread and handed to the value type in one go.
 
 use std::rc::Rc;
 
-use driftline_protocol::mizu::{self as wire, path};
+use driftline_protocol::mizu::{self as wire, live, path, plan};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,7 +13,11 @@ use super::{
     WireFailure,
     json::{Fields, fields, malformed, percent_encode, post, quoted, refusal, with_id},
 };
-use crate::{Code, ErrorInfo, Failure, FailureKind, Value, view::MutationKind};
+use crate::{
+    Code, ErrorInfo, Failure, FailureKind, Value,
+    spec::{MizuDialect, MizuPoke},
+    view::MutationKind,
+};
 
 /// One push; the envelope takes the rest of the wire's limit.
 pub(super) const LIMITS: PushLimits = PushLimits {
@@ -26,32 +30,65 @@ const SNAPSHOT_MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 pub(crate) struct Mizu {
     scope: String,
-    poke: bool,
+    dialect: MizuDialect,
+    poke: Option<MizuPoke>,
+    /// Where pokes come over a WebSocket, if that is not below the remote's address.
+    poke_url: Option<String>,
+    /// Whether pokes are asked for over a WebSocket just now.
+    by_socket: bool,
 }
 
 impl Mizu {
-    pub fn new(scope: &str, poke: bool) -> Self {
-        Self { scope: scope.to_owned(), poke }
+    pub fn new(scope: &str, dialect: MizuDialect, poke: Option<MizuPoke>, poke_url: Option<String>) -> Self {
+        let by_socket = poke == Some(MizuPoke::WebSocket);
+        Self { scope: scope.to_owned(), dialect, poke, poke_url, by_socket }
     }
 
     pub fn live(&self) -> Option<LiveEndpoint> {
-        self.poke.then(|| {
-            LiveEndpoint::EventSource(format!("{}?scope={}", path::EVENTS, percent_encode(&self.scope)))
+        self.poke?;
+        let query = format!("?scope={}", percent_encode(&self.scope));
+        Some(if self.by_socket {
+            let at = self.poke_url.as_deref().unwrap_or(live::PATH);
+            LiveEndpoint::WebSocket(format!("{at}{query}"))
+        } else {
+            LiveEndpoint::EventSource(format!("{}{query}", path::EVENTS))
         })
     }
 
+    /// What is sent once a connection is open.
+    pub fn opened(&self) -> Vec<String> {
+        if !self.by_socket {
+            return Vec::new();
+        }
+        vec![live::Frame::Subscribe { scope: self.scope.clone(), reference: "r1".to_owned() }.encode()]
+    }
+
+    /// A connection could not be opened: where it is not known how pokes come, the other way is tried.
+    pub fn refused(&mut self) {
+        if self.poke == Some(MizuPoke::Auto) {
+            self.by_socket = !self.by_socket;
+        }
+    }
+
     pub fn hear(&self, text: &str) -> Vec<Heard> {
-        #[derive(Deserialize)]
-        struct Poke {
-            payload: Payload,
+        if text.as_bytes().first() == Some(&plan::POKE_KIND) {
+            return match plan::Poke::decode(text.as_bytes()) {
+                Ok(Some(poke)) if poke.scope == self.scope => vec![Heard::Head(Some(poke.cursor))],
+                Ok(_) => vec![Heard::Alive],
+                // A poke that can't be read is a poke all the same.
+                Err(_) => vec![Heard::Head(None)],
+            };
         }
-        #[derive(Deserialize)]
-        struct Payload {
-            cursor: u64,
+        if self.by_socket {
+            return vec![match live::Frame::decode(text) {
+                Ok(live::Frame::Poke { scope, cursor }) if scope == self.scope => Heard::Head(Some(cursor)),
+                // What came before it was not told.
+                Ok(live::Frame::Ack { .. }) => Heard::Head(None),
+                Ok(live::Frame::Error { message, .. }) => Heard::Broken(message),
+                _ => Heard::Alive,
+            }];
         }
-        // A poke that can't be read is a poke all the same.
-        let head = serde_json::from_str::<Poke>(text).ok().map(|poke| poke.payload.cursor);
-        vec![Heard::Head(head)]
+        vec![Heard::Head(serde_json::from_str::<wire::Poke>(text).ok().map(|poke| poke.cursor()))]
     }
 
     pub fn encode_mutation<V: Value>(
@@ -67,10 +104,15 @@ impl Mizu {
             (MutationKind::Update, Some(changes)) => ("update", with_id(key, changes, false)?),
             _ => ("delete", format!("{{\"id\":{}}}", quoted(key))),
         };
-        Ok(PushItem { id, name: format!("{entity}.{verb}"), args })
+        let separator = if self.dialect == MizuDialect::Plan { '/' } else { '.' };
+        Ok(PushItem { id, name: format!("{entity}{separator}{verb}"), args })
     }
 
     pub fn encode_push(&self, items: Vec<PushItem>) -> HttpRequest {
+        if self.dialect == MizuDialect::Plan {
+            let mutations = items.into_iter().map(|item| self.planned(item)).collect();
+            return post(path::PUSH, json(&plan::PushRequest { mutations }));
+        }
         let mutations = items
             .into_iter()
             .map(|item| {
@@ -81,11 +123,36 @@ impl Mizu {
         post(path::PUSH, json(&wire::PushRequest { mutations }))
     }
 
+    /// A mutation as the plan has it. Its transaction stands for the client there: what a server remembers of a
+    /// client is a set or a highest number, and transactions that wait and are tried again come in any order.
+    fn planned(&self, item: PushItem) -> plan::Mutation {
+        let (client, place) = item.id.split_once(':').unwrap_or((&item.id, "0"));
+        plan::Mutation {
+            name: item.name,
+            args: RawValue::from_string(item.args).expect("arguments were made by a JSON writer"),
+            client_seq: place.parse::<u64>().unwrap_or(0) + 1,
+            client_id: client.to_owned(),
+            scope: self.scope.clone(),
+        }
+    }
+
     pub fn decode_push(
         &self,
         expected: usize,
         response: &HttpResponse,
     ) -> Result<Vec<PushOutcome>, WireFailure> {
+        if self.dialect == MizuDialect::Plan && response.status == 200 {
+            let answer = plan::decode_push(expected, &response.body)
+                .map_err(|error| malformed(Code::InvalidPush, error))?;
+            let outcomes = answer.results.into_iter().map(|result| {
+                if result.ok {
+                    return PushOutcome::Applied { cursor: result.cursor };
+                }
+                let text = result.error.unwrap_or_default();
+                PushOutcome::Refused(refused(plan::classify(&text), &text))
+            });
+            return Ok(outcomes.collect());
+        }
         let answer: wire::PushResponse = read(response, Code::InvalidPush)?;
         if answer.results.len() != expected {
             return Err(malformed(
@@ -103,22 +170,7 @@ impl Mizu {
                     .ok_or_else(|| malformed(Code::InvalidPush, "results[].cursor is missing")),
                 Some(failure) => {
                     let text = result.error.unwrap_or_default();
-                    let kind = match failure {
-                        wire::Failure::Internal => {
-                            FailureKind::Temporary { after_ms: None, counts_attempt: true }
-                        }
-                        _ => FailureKind::Permanent,
-                    };
-                    let error = ErrorInfo {
-                        name: "InvalidPushError".into(),
-                        ..ErrorInfo::of(
-                            Code::InvalidPush,
-                            format!(
-                                "the server refused the change: {text}. It was taken back; write it otherwise, or retry it once the server takes it"
-                            ),
-                        )
-                    };
-                    Ok(PushOutcome::Refused(Failure { kind, error }))
+                    Ok(PushOutcome::Refused(refused(failure, &text)))
                 }
             })
             .collect()
@@ -140,6 +192,9 @@ impl Mizu {
         cursor: u64,
         response: &HttpResponse,
     ) -> Result<PulledRows<V>, WireFailure> {
+        if self.dialect == MizuDialect::Plan && response.status == 200 {
+            return planned_pull(cursor, &response.body);
+        }
         let answer: wire::PullResponse = read(response, Code::InvalidPull)?;
         let changes = answer.changes.unwrap_or_default();
         let mut rows = Rows::default();
@@ -187,8 +242,11 @@ impl Mizu {
         let damaged =
             |at: &str, error: serde_json::Error| malformed(Code::InvalidPull, format!("{at}: {error}"));
         for (plural, entities) in fields(answer.data).map_err(|error| damaged("data", error))? {
-            // The wire's convention: rows of the entity `todo` stand under `todos`.
-            let entity = plural.strip_suffix('s').unwrap_or(&plural);
+            // The wire's convention: rows of the entity `todo` stand under `todos`; in the plan, under `todo`.
+            let entity = match self.dialect {
+                MizuDialect::V03 => plural.strip_suffix('s').unwrap_or(&plural),
+                MizuDialect::Plan => &*plural,
+            };
             for (key, row) in
                 fields(Some(entities)).map_err(|error| damaged(&format!("data.{plural}"), error))?
             {
@@ -197,6 +255,34 @@ impl Mizu {
         }
         Ok(PulledRows { writes: rows.values()?, cursor: answer.cursor, has_more: false, is_whole: true })
     }
+}
+
+/// Reads a page of the plan's dialect.
+fn planned_pull<V: Value>(cursor: u64, body: &str) -> Result<PulledRows<V>, WireFailure> {
+    let broken = |reason: String| malformed(Code::InvalidPull, reason);
+    let answer = plan::decode_pull(body).map_err(|error| broken(error.to_string()))?;
+    let changes = answer.changes.unwrap_or_default();
+    let mut rows = Rows::default();
+    for change in &changes {
+        match change.op {
+            _ if change.cursor <= cursor => {
+                return Err(broken(format!("changes: {} is not behind {cursor}", change.cursor)));
+            }
+            // What names no row is an app's own affair.
+            _ if change.entity.is_empty() => {}
+            wire::Op::Delete => rows.entity(&change.entity).push((change.id.as_str().into(), None)),
+            _ => rows.put(&change.entity, change.id.as_str().into(), change.data.get()),
+        }
+    }
+    if answer.has_more && answer.cursor <= cursor {
+        return Err(broken("has_more without progress".to_owned()));
+    }
+    Ok(PulledRows {
+        writes: rows.values()?,
+        cursor: answer.cursor.max(cursor),
+        has_more: answer.has_more,
+        is_whole: false,
+    })
 }
 
 /// Rows as texts, in order, by entity; turned into values in one go.
@@ -263,6 +349,23 @@ impl<'a> Rows<'a> {
             })
             .collect())
     }
+}
+
+fn refused(failure: wire::Failure, text: &str) -> Failure {
+    let kind = match failure {
+        wire::Failure::Internal => FailureKind::Temporary { after_ms: None, counts_attempt: true },
+        _ => FailureKind::Permanent,
+    };
+    let error = ErrorInfo {
+        name: "InvalidPushError".into(),
+        ..ErrorInfo::of(
+            Code::InvalidPush,
+            format!(
+                "the server refused the change: {text}. It was taken back; write it otherwise, or retry it once the server takes it"
+            ),
+        )
+    };
+    Failure { kind, error }
 }
 
 /// Reads an answer, or says what its status means.

@@ -8,7 +8,9 @@
 mod event;
 mod json;
 mod livestore;
+mod livestore03;
 mod mizu;
+mod s2;
 
 use std::rc::Rc;
 
@@ -132,6 +134,8 @@ pub(crate) enum Pushed {
     Each(Vec<PushOutcome>),
     /// All events are behind the head that they were meant for.
     Appended,
+    /// It was taken, which proves nothing: only what is read back is there.
+    Provisional,
     /// The log does not end where they were meant for; where it does, if that was said.
     Ahead(Option<u64>),
 }
@@ -231,26 +235,37 @@ impl PushLimits {
 pub(crate) enum Codec {
     Mizu(mizu::Mizu),
     LiveStore(livestore::LiveStore),
+    LiveStore03(livestore03::LiveStore03),
+    S2(s2::S2),
 }
 
 impl Codec {
     pub fn new(spec: &BackendSpec) -> Self {
         match spec {
-            BackendSpec::Mizu { scope, poke } => Self::Mizu(mizu::Mizu::new(scope, *poke)),
+            BackendSpec::Mizu { scope, dialect, poke, poke_url } => {
+                Self::Mizu(mizu::Mizu::new(scope, *dialect, *poke, poke_url.clone()))
+            }
+            BackendSpec::LiveStore { store_id, wire: LiveStoreWire::V03 } => {
+                Self::LiveStore03(livestore03::LiveStore03::new(store_id))
+            }
             BackendSpec::LiveStore { store_id, wire } => {
                 let transport = match wire {
                     LiveStoreWire::WebSocket => Transport::WebSocket,
-                    LiveStoreWire::Http => Transport::Http,
+                    _ => Transport::Http,
                 };
-                Self::LiveStore(livestore::LiveStore::new(store_id, transport))
+                let calls = *wire == LiveStoreWire::Calls;
+                Self::LiveStore(livestore::LiveStore::new(store_id, transport, calls))
             }
+            BackendSpec::S2 { basin, stream, create } => Self::S2(s2::S2::direct(basin, stream, *create)),
+            BackendSpec::S2Proxy { store_id, push_to } => Self::S2(s2::S2::proxied(store_id, push_to)),
         }
     }
 
     pub fn limits(&self) -> PushLimits {
         match self {
             Self::Mizu(_) => mizu::LIMITS,
-            Self::LiveStore(_) => livestore::LIMITS,
+            Self::LiveStore(_) | Self::LiveStore03(_) => livestore::LIMITS,
+            Self::S2(_) => s2::LIMITS,
         }
     }
 
@@ -262,31 +277,60 @@ impl Codec {
     /// Whether pulls and pushes go over the live connection.
     pub fn asks_by_frames(&self) -> bool {
         match self {
-            Self::Mizu(_) => false,
+            Self::Mizu(_) | Self::S2(_) => false,
             Self::LiveStore(codec) => codec.asks_by_frames(),
+            Self::LiveStore03(_) => true,
         }
     }
 
-    pub fn live(&self) -> Option<LiveEndpoint> {
+    /// Whether what is told of a head may not be stored yet.
+    pub fn tells_early(&self) -> bool {
+        matches!(self, Self::LiveStore03(_))
+    }
+
+    /// Whether the live connection brings events from where it is opened, and so is opened once the rest is there.
+    pub fn streams(&self) -> bool {
+        matches!(self, Self::S2(_))
+    }
+
+    /// How long the live connection may be silent, in milliseconds, where the other side speaks by itself.
+    pub fn silence_max_ms(&self) -> Option<u64> {
+        self.streams().then_some(driftline_protocol::s2::LIVE_SILENCE_MS)
+    }
+
+    pub fn live(&self, at: Position<'_>) -> Option<LiveEndpoint> {
         match self {
             Self::Mizu(codec) => codec.live(),
             Self::LiveStore(codec) => codec.live(),
+            Self::LiveStore03(codec) => Some(codec.live()),
+            Self::S2(codec) => Some(codec.live(at)),
         }
     }
 
-    /// The live connection is new: what was going on over the last one is over.
-    pub fn opened(&mut self) {
+    /// The live connection is new: what was going on over the last one is over. What is sent over it first.
+    pub fn opened(&mut self) -> Vec<String> {
         match self {
-            Self::Mizu(_) => {}
+            Self::Mizu(codec) => return codec.opened(),
             Self::LiveStore(codec) => codec.opened(),
+            Self::LiveStore03(codec) => codec.opened(),
+            Self::S2(codec) => codec.opened(),
+        }
+        Vec::new()
+    }
+
+    /// A live connection could not be opened.
+    pub fn refused(&mut self) {
+        if let Self::Mizu(codec) = self {
+            codec.refused();
         }
     }
 
     /// What shows that the other side of the live connection is there, if it is to be asked.
     pub fn ping(&self) -> Option<String> {
         match self {
-            Self::Mizu(_) => None,
+            Self::Mizu(_) | Self::S2(_) => None,
             Self::LiveStore(codec) => codec.ping(),
+            Self::LiveStore03(codec) => Some(codec.ping()),
         }
     }
 
@@ -295,6 +339,8 @@ impl Codec {
         match self {
             Self::Mizu(codec) => codec.hear(text),
             Self::LiveStore(codec) => vec![codec.hear(text)],
+            Self::LiveStore03(codec) => vec![codec.hear(text)],
+            Self::S2(codec) => codec.hear(text),
         }
     }
 
@@ -309,7 +355,7 @@ impl Codec {
     ) -> Result<PushItem, ErrorInfo> {
         match self {
             Self::Mizu(codec) => codec.encode_mutation(id, entity, key, kind, changes),
-            Self::LiveStore(_) => event::encode_mutation(id, entity, key, kind, changes),
+            _ => event::encode_mutation(id, entity, key, kind, changes),
         }
     }
 
@@ -317,13 +363,16 @@ impl Codec {
         match self {
             Self::Mizu(codec) => Ask::Request(codec.encode_push(items)),
             Self::LiveStore(codec) => codec.encode_push(at, items),
+            Self::LiveStore03(codec) => codec.encode_push(at, items),
+            Self::S2(codec) => codec.encode_push(at, items),
         }
     }
 
     pub fn decode_push(&self, expected: usize, response: &HttpResponse) -> Result<Pushed, WireFailure> {
         match self {
             Self::Mizu(codec) => codec.decode_push(expected, response).map(Pushed::Each),
-            Self::LiveStore(_) => livestore::decode_push(response),
+            Self::S2(codec) => codec.decode_push(response),
+            Self::LiveStore(_) | Self::LiveStore03(_) => livestore::decode_push(response),
         }
     }
 
@@ -333,6 +382,8 @@ impl Codec {
             Self::Mizu(codec) if whole => Ask::Request(codec.encode_snapshot()),
             Self::Mizu(codec) => Ask::Request(codec.encode_pull(at.cursor)),
             Self::LiveStore(codec) => codec.encode_pull(at),
+            Self::LiveStore03(codec) => codec.encode_pull(at),
+            Self::S2(codec) => codec.encode_pull(at),
         }
     }
 
@@ -345,7 +396,8 @@ impl Codec {
         match self {
             Self::Mizu(codec) if whole => codec.decode_snapshot(response).map(Pulled::Rows),
             Self::Mizu(codec) => codec.decode_pull(at.cursor, response).map(Pulled::Rows),
-            Self::LiveStore(_) => livestore::decode_pull(response).map(Pulled::Events),
+            Self::S2(codec) => codec.decode_pull(at, response).map(Pulled::Events),
+            Self::LiveStore(_) | Self::LiveStore03(_) => livestore::decode_pull(response).map(Pulled::Events),
         }
     }
 }

@@ -101,7 +101,7 @@ impl<V: Value> Engine<V> {
         for (at, event) in events.iter().enumerate() {
             let read = Plain::of(&name, event)
                 .filter(|plain| !mapped.iter().any(|(table, _)| *table == plain.table));
-            if read.is_none() && mapped.is_empty() {
+            if read.is_none() && mapped.is_empty() && !event.name.is_empty() {
                 unread.get_or_insert_with(|| event.name.clone());
             }
             plain.extend(read.map(|read| (at, read)));

@@ -16,9 +16,11 @@ const PING_MS: u64 = 10_000;
 impl<V: Value> Engine<V> {
     pub(super) fn open_live(&mut self, session: usize) {
         let holder = &mut self.sessions[session];
-        if let Some(endpoint) = holder.codec.live()
-            && !holder.live.is_wanted()
-        {
+        if holder.live.is_wanted() || (holder.codec.streams() && !holder.caught_up) {
+            return;
+        }
+        let (codec, position) = holder.codec_and_position();
+        if let Some(endpoint) = codec.live(position) {
             holder.live = Live::Opening;
             self.outputs.push_back(Output::OpenLive(remote_id(session), endpoint));
         }
@@ -58,7 +60,7 @@ impl<V: Value> Engine<V> {
         holder.live = Live::Open;
         holder.heard_at = now;
         holder.pinged_at = None;
-        holder.codec.opened();
+        let frames = holder.codec.opened();
         // What is asked and answered over it shows by its answers whether the server is there.
         if !holder.codec.asks_by_frames() {
             holder.live_failures = 0;
@@ -67,6 +69,7 @@ impl<V: Value> Engine<V> {
         // A channel that opens is a network that is there.
         self.lines[line].not_before = None;
         self.stirred.insert(line);
+        self.send_frames(session, frames);
         self.plan_ping(now, session);
         self.want_pull(now, session, true);
         self.set_remote_state(session);
@@ -81,7 +84,9 @@ impl<V: Value> Engine<V> {
             Heard::Head(head) => {
                 // A head behind the cursor is old news, or a server that was wiped.
                 let behind = head.zip(holder.cursor).is_some_and(|(head, cursor)| head < cursor);
-                self.sessions[session].suspect |= behind;
+                let holder = &mut self.sessions[session];
+                holder.suspect |= behind;
+                holder.told = holder.told.max(head.unwrap_or(0));
                 self.want_pull(now, session, false);
             }
             Heard::Page(page, reply) => {
@@ -149,6 +154,9 @@ impl<V: Value> Engine<V> {
         if !holder.live.is_wanted() {
             return;
         }
+        if holder.live == Live::Opening {
+            holder.codec.refused();
+        }
         holder.live_failures = holder.live_failures.saturating_add(1);
         holder.held.clear();
         let failures = holder.live_failures;
@@ -214,7 +222,8 @@ impl<V: Value> Engine<V> {
     }
 
     fn plan_ping(&mut self, now: Timestamp, session: usize) {
-        if self.sessions[session].codec.ping().is_some() {
+        let codec = &self.sessions[session].codec;
+        if codec.ping().is_some() || codec.silence_max_ms().is_some() {
             let at = now + PING_MS;
             self.sessions[session].ping_at = Some(at);
             self.set_timer(at, Timer::Ping(session));
@@ -227,7 +236,10 @@ impl<V: Value> Engine<V> {
         if holder.ping_at != Some(at) || holder.live != Live::Open {
             return;
         }
-        if holder.pinged_at.is_some_and(|pinged_at| holder.heard_at < pinged_at) {
+        let silent_since = holder.codec.silence_max_ms().map(|silence_ms| holder.heard_at + silence_ms);
+        if holder.pinged_at.is_some_and(|pinged_at| holder.heard_at < pinged_at && silent_since.is_none())
+            || silent_since.is_some_and(|until| until < now)
+        {
             let failure = WireFailure::of_transport(&TransportError::TimedOut);
             return self.live_broken(now, session, &failure);
         }

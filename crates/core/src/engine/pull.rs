@@ -11,6 +11,10 @@ use crate::{
 
 /// The safety net: a pull after so long without one, in milliseconds.
 const POLL_MS: u64 = 30_000;
+/// The first wait for an event that was told of and could not be read yet, in milliseconds; it doubles.
+const TOLD_WAIT_MS: u64 = 50;
+/// How often that is waited for.
+const TOLD_WAITS_MAX: u32 = 6;
 
 impl<V: Value> Engine<V> {
     /// Pulls as soon as it may; `at_once` passes over a back-off, for news that the network is there.
@@ -152,6 +156,22 @@ impl<V: Value> Engine<V> {
         if holder.codec.asks_by_frames() {
             holder.live_failures = 0;
         }
+        let mut sooner = None;
+        if holder.codec.tells_early() {
+            if holder.told > known && holder.gap_runs < TOLD_WAITS_MAX {
+                sooner = Some(now + (TOLD_WAIT_MS << holder.gap_runs));
+                holder.gap_runs += 1;
+                holder.pull_wanted = true;
+                holder.pull_not_before = sooner;
+            } else {
+                holder.told = 0;
+                holder.gap_runs = 0;
+            }
+        }
+        if let Some(at) = sooner {
+            self.set_timer(at, Timer::Pull(session));
+        }
+        let holder = &mut self.sessions[session];
         let first = !core::mem::replace(&mut holder.caught_up, true);
         if core::mem::take(&mut holder.resetting) || first {
             for collection in self.lines[line].collections.clone() {
@@ -166,6 +186,9 @@ impl<V: Value> Engine<V> {
         self.stirred.insert(line);
         self.set_remote_state(session);
         self.pull(now, session);
+        if self.sessions[session].live == Live::Off {
+            self.open_live(session);
+        }
     }
 
     pub(super) fn pull_failed(&mut self, now: Timestamp, op: OpId, session: usize, failure: WireFailure) {

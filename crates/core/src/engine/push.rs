@@ -10,6 +10,7 @@ use crate::{
     Code, ErrorInfo, Failure, FailureKind, OpId, Timestamp, Value,
     backend::{Ask, PushItem, PushOutcome, Pushed, WireFailure, text_of},
     record::Fact,
+    view::TransactionState,
 };
 
 /// Pushes in a row that the log may be ahead of before the next one waits.
@@ -188,6 +189,7 @@ impl<V: Value> Engine<V> {
                 self.want_pull(now, session, true);
             }
             Ok(Pushed::Appended) => self.appended(now, session, pushed, &txs, last),
+            Ok(Pushed::Provisional) => self.read_back(now, session, &txs),
             Ok(Pushed::Ahead(head)) => self.overtaken(now, session, &txs, head),
             Err(failure) if pushed.len() > 1 && self.is_refusal(session, &failure) => {
                 // One of them is what the backend refuses; each alone shows which.
@@ -249,6 +251,19 @@ impl<V: Value> Engine<V> {
         if self.sessions[session].live != Live::Open {
             self.want_pull(now, session, true);
         }
+    }
+
+    /// They were taken, and whether they are there is read. Those that are not are sent again.
+    fn read_back(&mut self, now: Timestamp, session: usize, txs: &[TxIx]) {
+        self.sessions[session].doubt_the_head();
+        for &tx in txs {
+            let slot = self.tx_mut(tx);
+            if slot.state == TransactionState::Persisting && !slot.deciding {
+                slot.state = TransactionState::Pending;
+                self.consider(now, tx);
+            }
+        }
+        self.want_pull(now, session, true);
     }
 
     /// The log goes on behind the head that they were meant for: what is there is read, and they are sent

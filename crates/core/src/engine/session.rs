@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub held: BTreeMap<u64, Event>,
     /// Runs of pulls in a row that did not bring what is missing before those.
     pub gap_runs: u32,
+    /// The last event that the server told of, where that may come before it can be read.
+    pub told: u64,
     pub live: Live,
     pub live_failures: u32,
     /// When the last frame was heard, when the last ping was sent, and when the next is due.
@@ -124,6 +126,7 @@ impl Session {
             conflicts: 0,
             held: BTreeMap::new(),
             gap_runs: 0,
+            told: 0,
             live: Live::Off,
             live_failures: 0,
             heard_at: Timestamp(0),
@@ -196,6 +199,7 @@ impl<V: Value> Engine<V> {
         holder.head = holder.cursor.unwrap_or(0);
         holder.doubt_the_head();
         holder.held.clear();
+        holder.told = 0;
         holder.caught_up = false;
         holder.state = None;
         holder.pull_failures = 0;

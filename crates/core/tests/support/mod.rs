@@ -9,7 +9,7 @@ use driftline_core::{
     CollectionSpec, CommitError, Config, DraftKind, Engine, Error, HttpRequest, HttpResponse, Input,
     LeaseName, LiveEvent, Loaded, LogRead, MutationDraft, OpId, Output, Record, RemoteSpec, RetryPolicy,
     RowChange, Scope, Strategy, Timestamp, TransactionDraft, TxEvent, TxId, Value as _,
-    spec::{BackendSpec, CollectionId, RemoteId},
+    spec::{BackendSpec, CollectionId, MizuDialect, MizuPoke, RemoteId},
     view::TransactionState,
 };
 use serde_json::Value;
@@ -278,7 +278,12 @@ impl Tab {
                 self.now,
                 RemoteSpec {
                     id: "mizu:demo".into(),
-                    backend: BackendSpec::Mizu { scope: "demo".into(), poke: true },
+                    backend: BackendSpec::Mizu {
+                        scope: "demo".into(),
+                        dialect: MizuDialect::V03,
+                        poke: Some(MizuPoke::EventSource),
+                        poke_url: None,
+                    },
                     retry,
                 },
             )
