@@ -10,8 +10,11 @@ use driftline_protocol::mizu::{self, live, plan};
 use driftline_protocol::s2::{self, proxy};
 use driftline_protocol::sse::{SseEvent, SseParser};
 
+/// Tries one wire's decoders; panics if one of them does what it must not.
+pub type Decode = fn(&[u8]);
+
 /// By name, as the fuzz targets are called.
-pub const ALL: [(&str, fn(&[u8])); 5] = [
+pub const ALL: [(&str, Decode); 5] = [
     ("livestore_v04", livestore_v04),
     ("livestore_v03", livestore_v03),
     ("s2", s2),
@@ -22,12 +25,10 @@ pub const ALL: [(&str, fn(&[u8])); 5] = [
 /// Frames and answers of sync-cf 0.4.
 pub fn livestore_v04(input: &[u8]) {
     let Some(text) = text(input) else { return };
-    again(checked(v04::ServerFrame::decode(text)), v04::ServerFrame::encode, |text| {
-        v04::ServerFrame::decode(text)
-    });
+    again(checked(v04::ServerFrame::decode(text)), v04::ServerFrame::encode, v04::ServerFrame::decode);
     if let Some((pages, _)) = checked(v04::ServerFrame::decode_http(text)) {
         let frame = v04::ServerFrame::Chunk { request_id: 0, pages };
-        again(Some(frame), v04::ServerFrame::encode, |text| v04::ServerFrame::decode(text));
+        again(Some(frame), v04::ServerFrame::encode, v04::ServerFrame::decode);
     }
     let over = |transport| move |text: &str| v04::ClientFrame::decode(transport, text);
     let socket = over(v04::Transport::WebSocket);
@@ -38,12 +39,8 @@ pub fn livestore_v04(input: &[u8]) {
 /// Frames of sync-cf 0.3.
 pub fn livestore_v03(input: &[u8]) {
     let Some(text) = text(input) else { return };
-    again(checked(v03::ServerFrame::decode(text)), v03::ServerFrame::encode, |text| {
-        v03::ServerFrame::decode(text)
-    });
-    again(checked(v03::ClientFrame::decode(text)), v03::ClientFrame::encode, |text| {
-        v03::ClientFrame::decode(text)
-    });
+    again(checked(v03::ServerFrame::decode(text)), v03::ServerFrame::encode, v03::ServerFrame::decode);
+    again(checked(v03::ClientFrame::decode(text)), v03::ClientFrame::encode, v03::ClientFrame::decode);
     v03::parent_mismatch(text);
 }
 
@@ -61,7 +58,7 @@ pub fn s2(input: &[u8]) {
             assert!(record.metered_bytes() >= record.body.len());
         }
     }
-    again(checked(proxy::Push::decode(text)), proxy::Push::encode, |text| proxy::Push::decode(text));
+    again(checked(proxy::Push::decode(text)), proxy::Push::encode, proxy::Push::decode);
     checked(proxy::PullArgs::decode(text));
     checked(proxy::decode_pushed(text));
 }
@@ -95,7 +92,7 @@ pub fn mizu(input: &[u8]) {
     again(
         checked(live::Frame::decode(text)).filter(|frame| *frame != live::Frame::Other),
         live::Frame::encode,
-        |text| live::Frame::decode(text),
+        live::Frame::decode,
     );
     checked(plan::decode_pull(text));
     checked(plan::decode_push(1, text));
