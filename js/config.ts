@@ -14,7 +14,8 @@ export function checkConfig<T>(config: CollectionConfig<T>): void {
   wanted('sync.setup', (sync as { setup?: unknown }).setup)
   wanted('getKey', getKey)
   wanted('migrate', migrate)
-  for (const [name, { persist, awaitSync }] of Object.entries({ ...mutationFns, ...(mutationFn === undefined ? {} : { mutationFn }) })) {
+  for (const [name, functions] of Object.entries({ ...mutationFns, ...(mutationFn === undefined ? {} : { mutationFn }) })) {
+    const { persist, awaitSync } = (functions ?? {}) as Partial<typeof functions>
     if (persist === undefined) throw refused(`${name} of the collection ${id} has no persist function`)
     wanted(`${name}.persist`, persist)
     wanted(`${name}.awaitSync`, awaitSync)

@@ -109,6 +109,25 @@ test('a value that can’t be stored is named by its path, in Maps, Sets and spa
   assert.equal(collection.size, 0)
 })
 
+test('a feed that delivers what can’t be stored is told by the path, stops no other work, and is asked again', async () => {
+  const feed = [[{ id: 'bad', deep: { call: () => {} } }], [{ id: 'good' }]]
+  let onUpdate, begin
+  const begun = new Promise(resolve => { begin = resolve })
+  const { collection, db, syncControl } = await open({
+    sync: { id: 'rows', setup: async given => { onUpdate = given.onUpdate; await begun; return { data: feed.shift() } } },
+  })
+  const heard = []
+  db.addEventListener('error', ({ detail: { error } }) => heard.push([error.code, error.path]))
+  begin()
+  await syncControl.settle()
+  assert.deepEqual(heard, [['not_cloneable', 'deep.call']])
+  await collection.insert({ id: 'mine' }).completed
+  await syncControl.advance(60_000)
+  assert.deepEqual([feed.length, collection.has('good'), collection.has('bad')], [0, true, false])
+  assert.throws(() => onUpdate({ upsert: [{ id: 'worse', f: () => {} }] }), { code: 'not_cloneable', path: 'f' })
+  assert.equal(collection.has('worse'), false)
+})
+
 test('a row may be nested without end, or five hundred deep', async () => {
   const { collection, syncControl } = await open()
   const endless = { id: 'endless' }
