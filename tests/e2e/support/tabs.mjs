@@ -129,7 +129,7 @@ export class Profile {
     const page = await this.context.newPage()
     const problems = []
     page.on('pageerror', error => problems.push(`uncaught: ${error.message}`))
-    page.setDefaultTimeout(30_000)
+    page.setDefaultTimeout(60_000)
     await prepare(page)
     await page.goto(url)
     await page.waitForFunction(name => name in globalThis, name, { polling: 50 })

@@ -6,6 +6,7 @@ use indexed_db_futures::{
     internals::SystemRepr,
     transaction::Transaction,
 };
+use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -91,15 +92,35 @@ impl From<OpenDbError> for Failed {
 
 /// Commits at once, without waiting for the browser to see that nothing follows, and answers only when
 /// the transaction has completed. A quota failure is told by the transaction alone, not by a request.
+///
+/// A request that fails after the commit was asked for takes the transaction with it, says IndexedDB. Firefox
+/// does so for the last request only, and completes without what failed otherwise. So the request that all
+/// depends on comes last, and whoever asked for others looks at their answers too.
 pub(crate) async fn finish(transaction: Transaction<'_>) -> Result<(), Failed> {
     let raw: web_sys::IdbTransaction = transaction.as_sys().clone().unchecked_into();
-    match transaction.commit().await {
-        Ok(()) => Ok(()),
-        Err(error) => match raw.error() {
-            Some(cause) => Err(Failed::of_exception(&cause.name(), cause.message())),
-            None => Err(error.into()),
-        },
+    let ended = ended(&raw);
+    let Err(error) = transaction.commit().await else { return Ok(()) };
+    let failed = match raw.error() {
+        Some(cause) => Failed::of_exception(&cause.name(), cause.message()),
+        None => error.into(),
+    };
+    // What is no request's failure is the end already, or a transaction that had ended before.
+    let is_end = raw.error().is_some() || matches!(failed, Failed::Connection(_));
+    if !is_end && JsFuture::from(ended).await.is_ok_and(|completed| completed.is_truthy()) {
+        return Ok(());
     }
+    Err(failed)
+}
+
+/// Resolves to whether the transaction completed, once it has ended.
+fn ended(transaction: &web_sys::IdbTransaction) -> Promise {
+    Promise::new(&mut |resolve, _| {
+        for (event, completed) in [("complete", true), ("abort", false)] {
+            let told = resolve.bind1(&JsValue::UNDEFINED, &JsValue::from_bool(completed));
+            // Can't fail: the callback is a function.
+            let _ = transaction.add_event_listener_with_callback(event, told.unchecked_ref());
+        }
+    })
 }
 
 /// What the origin uses and may use, in bytes; zeros where the browser does not say.

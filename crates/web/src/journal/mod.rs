@@ -6,7 +6,7 @@
 //! go and committed in the same breath; the browser ends it without the page. A fence is part of that: each
 //! lease has one entry, and the index over their names is unique. Removing the entry of one's own epoch and
 //! adding it again changes nothing while the epoch stands, and fails with the whole transaction when the entry
-//! is of another epoch.
+//! is of another epoch. A commit under several leases is rare, and reads their epochs.
 
 pub(crate) mod connection;
 pub(crate) mod failure;
@@ -130,10 +130,10 @@ impl Journal {
             .connection
             .run(async |database, repeated| {
                 let mut stores = vec![LOG];
-                if repeated {
+                if repeated || commit.fences.len() > 1 {
                     stores.push(META);
                 }
-                if !commit.fences.is_empty() {
+                if commit.fences.len() == 1 {
                     stores.push(FENCES);
                 }
                 if !commit.mirror.is_empty() {
@@ -151,14 +151,16 @@ impl Journal {
                         return Ok(key);
                     }
                 }
-                if !commit.fences.is_empty() {
-                    let fences = transaction.object_store(FENCES)?;
-                    for Fence { lease, epoch } in &commit.fences {
-                        replace_fence(&fences, lease, *epoch, *epoch)?;
+                if let several @ [_, _, ..] = &commit.fences[..] {
+                    let meta = transaction.object_store(META)?;
+                    for Fence { lease, epoch } in several {
+                        let found = meta.get::<f64, _, _>(schema::meta_lease(lease)).build()?.await?;
+                        if found.unwrap_or_default() as u64 != *epoch {
+                            // Dropping the transaction aborts it.
+                            return Err(Failed::Fenced(lease.clone()));
+                        }
                     }
                 }
-                let added =
-                    log.add(record_to_js(&commit.record, Some(&stamp))).with_key_type::<f64>().build()?;
                 if !commit.mirror.is_empty() {
                     let files = transaction.object_store(FILES)?;
                     for put in &commit.mirror {
@@ -168,11 +170,17 @@ impl Journal {
                         }
                     }
                 }
-                match finish(transaction).await {
+                let added =
+                    log.add(record_to_js(&commit.record, Some(&stamp))).with_key_type::<f64>().build()?;
+                // Last, as what all of it depends on.
+                if let [Fence { lease, epoch }] = &commit.fences[..] {
+                    replace_fence(&transaction.object_store(FENCES)?, lease, *epoch, *epoch)?;
+                }
+                match (finish(transaction).await, &commit.fences[..]) {
                     // Answered before its transaction completed: this does not wait.
-                    Ok(()) => Ok(added.await? as u64),
-                    Err(Failed::Taken) => Err(Failed::Fenced(self.taken(&commit.fences).await)),
-                    Err(failed) => Err(failed),
+                    (Ok(()), _) => Ok(added.await? as u64),
+                    (Err(Failed::Taken), [fence]) => Err(Failed::Fenced(fence.lease.clone())),
+                    (Err(failed), _) => Err(failed),
                 }
             })
             .await?;
@@ -191,14 +199,6 @@ impl Journal {
             }
         }
         Ok(())
-    }
-
-    /// Which of the leases of a refused transaction was taken over.
-    async fn taken(&self, fences: &[Fence]) -> LeaseName {
-        let names: Vec<_> = fences.iter().map(|fence| fence.lease.clone()).collect();
-        let found = self.epochs(&names).await.unwrap_or_default();
-        let taken = fences.iter().zip(found).find(|(fence, found)| fence.epoch != *found);
-        taken.map_or_else(|| names[0].clone(), |(fence, _)| fence.lease.clone())
     }
 
     /// Replaces the head of the log by segments; `false` if log or checkpoint had moved on meanwhile.
@@ -222,8 +222,13 @@ impl Journal {
                     return Ok(false);
                 }
                 let segments = transaction.object_store(SEGMENTS)?;
+                let mut written = Vec::with_capacity(checkpoint.puts.len());
                 for (name, record) in &checkpoint.puts {
-                    drop(segments.put(record_to_js(record, None)).with_key(name.as_str()).build()?);
+                    written.push(segments.put(record_to_js(record, None)).with_key(name.as_str()).build()?);
+                }
+                // Before the log is cut: what does not fit any more is not to be lost with it.
+                for segment in written {
+                    segment.await?;
                 }
                 for name in &checkpoint.deletes {
                     drop(segments.delete(name.as_str()).build()?);
@@ -248,9 +253,9 @@ impl Journal {
                 .connection
                 .run(async |database, _| {
                     let transaction = self.write(database, &[META, FENCES])?;
-                    replace_fence(&transaction.object_store(FENCES)?, lease, epoch, epoch + 1)?;
                     let meta = transaction.object_store(META)?;
                     drop(meta.put((epoch + 1) as f64).with_key(schema::meta_lease(lease)).build()?);
+                    replace_fence(&transaction.object_store(FENCES)?, lease, epoch, epoch + 1)?;
                     match finish(transaction).await {
                         Ok(()) => Ok(true),
                         // Another tab has raised it since it was read.
