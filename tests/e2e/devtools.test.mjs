@@ -213,12 +213,13 @@ test('removed it listens to nothing, and put back it shows the present; without 
   await page.close()
 })
 
-test('it fits a narrow page and a dark one', { timeout: 120_000 }, async () => {
-  for (const look of [{ colorScheme: 'dark' }, { viewport: { width: 390, height: 600 } }]) {
+test('it fits a narrow page, a light and a dark one', { timeout: 120_000 }, async () => {
+  for (const look of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { viewport: { width: 390, height: 600 } }]) {
     const page = await open(look)
     await page.evaluate(story)
     await page.getByRole('button', { name: /insert todos\/rice/ }).click()
     await page.locator('driftline-devtools aside').waitFor()
+    // For a person to look at; the one in README.md is devtools-light.png.
     const folder = process.env['DRIFTLINE_SCREENSHOTS']
     if (folder !== undefined) await page.locator('driftline-devtools').screenshot({ path: `${folder}/devtools-${look.colorScheme ?? 'narrow'}.png` })
     const outside = await page.evaluate(() => {
