@@ -112,7 +112,8 @@ fn changes_to_one_object_come_to_one_change() {
     let insert = |row: Value| DraftKind::Insert(row);
     let update = |changes: Value| DraftKind::Update(changes);
     // What is done to the row that is there, and the one change it comes to: its kind and what it carries.
-    let cases: Vec<(Vec<DraftKind<Value>>, MutationKind, Option<Value>, Option<Value>)> = vec![
+    type Case = (Vec<DraftKind<Value>>, MutationKind, Option<Value>, Option<Value>);
+    let cases: Vec<Case> = vec![
         (
             vec![update(json!({ "n": 2 })), update(json!({ "n": 3, "x": 1 }))],
             MutationKind::Update,
