@@ -1,4 +1,4 @@
-// Builds the demo into examples/demo/dist: the page, its service worker, and Driftline's worker and wasm files beside them.
+// Builds the demo into examples/demo/dist, or dist-<backend>: the page, its service worker, and Driftline's worker and wasm files beside them.
 // `driftline` is resolved by this repository's own package.json, so what is bundled is dist/ as it would be published.
 import { createHash } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -8,7 +8,9 @@ import { build } from 'esbuild'
 
 const demo = dirname(fileURLToPath(import.meta.url))
 const source = join(demo, 'src')
-const dist = join(demo, 'dist')
+/** What the page syncs with: `server` by mizu's wire, or `livestore` by LiveStore's; each has a folder of its own. */
+const backend = process.env['DRIFTLINE_DEMO_BACKEND'] ?? 'server'
+const dist = join(demo, backend === 'server' ? 'dist' : `dist-${backend}`)
 const library = join(demo, '../../dist')
 
 /** Builds everything anew; a folder of an earlier build does not show through. */
@@ -19,7 +21,7 @@ async function buildDemo() {
   for (const name of ['index.html', 'app.css', 'icon.svg', 'manifest.webmanifest']) await cp(join(source, name), join(dist, name))
   await cp(join(library, 'worker.js'), join(dist, 'worker.js'))
   for (const name of PAGE_WASM) await cp(join(library, 'wasm', name), join(dist, 'wasm', name))
-  await bundle('app.ts', 'app.js', 'esm', {})
+  await bundle('app.ts', 'app.js', 'esm', { BACKEND: JSON.stringify(backend) })
   const shell = await listFiles(dist)
   const version = await digestOf(shell)
   const names = shell.map(path => (path === 'index.html' ? '/' : `/${path}`))

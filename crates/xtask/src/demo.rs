@@ -17,10 +17,47 @@ pub struct Options {
     port: Option<u16>,
     /// Where the server keeps its database and its files.
     data: Option<PathBuf>,
+    /// Which of the server's wires the page syncs by.
+    backend: Backend,
+}
+
+/// What the demo's page syncs with.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// driftline-server by its own wire, mizu's.
+    #[default]
+    Server,
+    /// driftline-server's `/livestore`.
+    LiveStore,
+}
+
+impl Backend {
+    fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "server" => Ok(Self::Server),
+            "livestore" => Ok(Self::LiveStore),
+            _ => bail!("the demo knows the backends server and livestore, not `{name}`"),
+        }
+    }
+
+    /// What the demo's build calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::LiveStore => "livestore",
+        }
+    }
+
+    fn pages(self) -> &'static str {
+        match self {
+            Self::Server => "examples/demo/dist",
+            Self::LiveStore => "examples/demo/dist-livestore",
+        }
+    }
 }
 
 impl Options {
-    /// Reads `--port N` and `--data DIR`.
+    /// Reads `--port N`, `--data DIR` and `--backend NAME`.
     pub fn from_arguments(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
         let mut words = arguments.iter();
@@ -33,7 +70,8 @@ impl Options {
                     options.port = Some(value.parse().with_context(|| format!("`{value}` is no port"))?)
                 }
                 "--data" => options.data = Some(std::path::absolute(value)?),
-                _ => bail!("demo takes --port N and --data DIR, not `{word}`"),
+                "--backend" => options.backend = Backend::from_name(value)?,
+                _ => bail!("demo takes --port N, --data DIR and --backend NAME, not `{word}`"),
             }
         }
         Ok(options)
@@ -44,7 +82,7 @@ impl Options {
 pub fn run(project: &Project, options: Options) -> Result<()> {
     setup::run(project, setup::Purpose::Demo)?;
     build::run(project, false)?;
-    let built = build_app(project)?;
+    let built = build_app(project, options.backend)?;
     let port = options.port.map_or_else(free_port, Ok)?;
     let data = options.data.unwrap_or_else(|| project.path("data"));
     std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
@@ -75,11 +113,12 @@ pub struct Built {
 }
 
 /// Builds the server and the demo's pages; `dist/` must be there.
-pub fn build_app(project: &Project) -> Result<Built> {
+pub fn build_app(project: &Project, backend: Backend) -> Result<Built> {
     host::run(project.cargo().args(["build", "--quiet", "--package", "driftline-server"]))?;
-    host::run(project.command("node").arg("examples/demo/build.mjs"))?;
+    let mut node = project.command("node");
+    host::run(node.arg("examples/demo/build.mjs").env("DRIFTLINE_DEMO_BACKEND", backend.name()))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.path("target"), PathBuf::from);
-    Ok(Built { server: target.join("debug/driftline-server"), pages: project.path("examples/demo/dist") })
+    Ok(Built { server: target.join("debug/driftline-server"), pages: project.path(backend.pages()) })
 }
 
 const FIRST_PORT: u16 = 8787;
@@ -127,6 +166,14 @@ mod tests {
     #[test]
     fn a_port_that_is_no_number_is_named_in_the_error() {
         assert!(format!("{:#}", options(&["--port", "many"]).expect_err("no number")).contains("many"));
+    }
+
+    #[test]
+    fn the_backend_may_be_chosen_among_those_there_are() {
+        assert_eq!(options(&[]).expect("all have defaults").backend, Backend::Server);
+        assert_eq!(options(&["--backend", "livestore"]).expect("it is known").backend, Backend::LiveStore);
+        let error = options(&["--backend", "fax"]).expect_err("no such backend").to_string();
+        assert!(error.contains("fax") && error.contains("livestore"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use crate::counts::Tally;
 use crate::host::{self, Project};
-use crate::{build, node_tests, setup};
+use crate::{build, demo, node_tests, setup};
 use anyhow::Result;
 
 /// Runs the tests of `tests/interop`.
@@ -12,14 +12,14 @@ pub fn run(project: &Project) -> Result<Tally> {
     for folder in PACKAGES {
         setup::npm(project, folder, &INSTALL)?;
     }
-    let packages = ["--package", "driftline-interop", "--package", "driftline-server"];
-    host::run(project.cargo().args(["build", "--quiet"]).args(packages))?;
+    host::run(project.cargo().args(["build", "--quiet", "--package", "driftline-interop"]))?;
+    let demo = demo::build_app(project, demo::Backend::LiveStore)?;
     let temporary = tempfile::tempdir()?;
     let programs = build::metadata(project)?.target_directory.into_std_path_buf().join("debug");
     node_tests::run_with_second_try(project, "tests/interop", |node| {
         node.env("TMPDIR", temporary.path());
         node.env("DRIFTLINE_INTEROP", programs.join("driftline-interop"));
-        node.env("DRIFTLINE_SERVER", programs.join("driftline-server"));
+        node.env("DRIFTLINE_SERVER", &demo.server).env("DRIFTLINE_DEMO", &demo.pages);
     })
 }
 

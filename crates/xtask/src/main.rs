@@ -27,7 +27,7 @@ cargo xtask <command>
   test [--fast | --long] [--only NAME]...   every check, or the named stages
   tidy                            the rules of the code base that no compiler checks
   size                            what the built files weigh, against wasm-pack.toml
-  demo [--port N] [--data DIR]    build and serve the demo on loopback
+  demo [--port N] [--data DIR] [--backend server|livestore]   build and serve the demo on loopback
   bench [arguments...]            build, then run tests/bench";
 
 fn main() {

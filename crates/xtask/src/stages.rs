@@ -220,7 +220,7 @@ fn types(suite: &Suite) -> Result<Tally> {
 }
 
 fn end_to_end(suite: &Suite) -> Result<Tally> {
-    let built = demo::build_app(suite.project)?;
+    let built = demo::build_app(suite.project, demo::Backend::default())?;
     let temporary = tempfile::tempdir()?;
     node_tests::run_with_second_try(suite.project, "tests/e2e", |node| {
         node.env("TMPDIR", temporary.path());
