@@ -1,7 +1,7 @@
 // Every error that Driftline throws, told apart by `code`; and those that an app's own functions throw to say what to do.
 import { appCodes, codes } from './codes.ts'
 
-/** The codes of Driftline's errors: `docs/errors.md` says what each means and what to do. */
+/** The codes of Driftline's errors: `js/errors.md` says what each means and what to do. */
 export type ErrorCode = keyof typeof codes | AppErrorCode
 
 /** The codes of the errors that are there for an app's functions to throw. */

@@ -194,7 +194,7 @@ for (const [code, meet] of Object.entries(cases)) {
     const error = await meet()
     assert.ok(error instanceof DriftlineError, `${error}`)
     assert.equal(error.code, code)
-    const row = (await read('docs/errors.md')).split('\n').find(line => line.startsWith(`| \`${code}\` |`))
+    const row = (await read('js/errors.md')).split('\n').find(line => line.startsWith(`| \`${code}\` |`))
     const [, , , , retryable, fields] = row.split('|').map(cell => cell.trim())
     assert.equal(error.retryable, retryable === 'yes')
     for (const [, field] of fields.matchAll(/`(\w+)`/g)) assert.notEqual(error[field], undefined, `${code} has ${field}`)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The one list of codes: `js/codes.ts` and `docs/errors.md` are made from it, by `tests/codes.rs`.
+/// The one list of codes: `js/codes.ts` and `js/errors.md` are made from it, by `tests/codes.rs`.
 ///
 /// Each has its name, its text, whether it lasts, the fields that such an error may carry in JavaScript, what
 /// happened, and what to do.

@@ -45,7 +45,7 @@ fn the_documentation_has_the_codes_of_this_crate() {
          attempt.\n\n",
     );
     table(&mut text, true);
-    is_written("docs/errors.md", &text);
+    is_written("js/errors.md", &text);
 }
 
 #[test]
