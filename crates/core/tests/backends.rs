@@ -49,7 +49,10 @@ fn a_stream_is_read_to_its_tail_and_then_followed_live() {
     let remote = tab.connect(s2(false));
     let todos = tab.register_at("todos", remote, "todo");
     assert!(tab.live.is_empty(), "what is there is read first");
-    let read = tab.answer_request(200, &json!({ "records": [record(1, &inserted("a", "s")), record(2, "no event")] }).to_string());
+    let read = tab.answer_request(
+        200,
+        &json!({ "records": [record(1, &inserted("a", "s")), record(2, "no event")] }).to_string(),
+    );
     assert_eq!(read.path, "/v1/streams/a%2Fstore/records?seq_num=0&count=1000");
     assert_eq!(read.headers, [("s2-format", "raw".to_owned()), ("s2-basin", "a-basin".to_owned())]);
     let read = tab.answer_request(416, &at_tail(2));
@@ -118,7 +121,10 @@ fn a_stream_that_was_trimmed_or_made_anew_is_a_reset() {
         let mut tab = Tab::open(&Disk::default(), 1);
         let remote = tab.connect(s2(false));
         let todos = tab.register_at("todos", remote, "todo");
-        tab.answer_request(200, &batch(&[record(1, &inserted("old", "s")), record(2, &inserted("older", "s"))], 2));
+        tab.answer_request(
+            200,
+            &batch(&[record(1, &inserted("old", "s")), record(2, &inserted("older", "s"))], 2),
+        );
         tab.engine.pull_now(tab.now, remote).unwrap();
         tab.settle();
         tab.answer_request(status, &body);
@@ -158,7 +164,10 @@ fn through_the_proxy_a_push_counts_once_it_is_read_back() {
     let remote = tab.connect(BackendSpec::S2Proxy { store_id: "a b".into(), push_to: String::new() });
     let todos = tab.register_at("todos", remote, "todo");
     let pull = tab.answer_request(200, "data: [DONE]\n\n");
-    assert_eq!(pull.path, "?args=%7B%22storeId%22%3A%22a%20b%22%2C%22s2SeqNum%22%3A%22from-start%22%2C%22live%22%3Afalse%7D");
+    assert_eq!(
+        pull.path,
+        "?args=%7B%22storeId%22%3A%22a%20b%22%2C%22s2SeqNum%22%3A%22from-start%22%2C%22live%22%3Afalse%7D"
+    );
     let tx = tab.insert(todos, "mine", json!({ "id": "mine" })).unwrap();
     tab.settle();
     let push = tab.answer_request(200, r#"{"success":true}"#);
@@ -167,7 +176,10 @@ fn through_the_proxy_a_push_counts_once_it_is_read_back() {
     assert_eq!(body["storeId"], "a b");
     // Somebody else's landed first, with the same number.
     let records = [record(1, &inserted("other", "s")), record(2, &body["batch"][0].to_string())];
-    tab.answer_request(200, &format!("event: batch\nid: 1\ndata: {}\n\ndata: [DONE]\n\n", batch(&records, 2)));
+    tab.answer_request(
+        200,
+        &format!("event: batch\nid: 1\ndata: {}\n\ndata: [DONE]\n\n", batch(&records, 2)),
+    );
     assert_eq!(tab.events_of(tx), [TxEvent::Durable, TxEvent::Persisted, TxEvent::Completed]);
     assert_eq!(tab.shows(todos).len(), 2);
     assert!(tab.requests.is_empty(), "it is not sent again");
@@ -187,7 +199,8 @@ fn an_answer_of_the_proxy_that_breaks_off_is_no_empty_pull() {
 }
 
 fn asked(tab: &mut Tab, tag: &str) -> Value {
-    let frames: Vec<Value> = tab.frames.drain(..).map(|frame| serde_json::from_str(&frame).unwrap()).collect();
+    let frames: Vec<Value> =
+        tab.frames.drain(..).map(|frame| serde_json::from_str(&frame).unwrap()).collect();
     frames.into_iter().find(|frame| frame["_tag"] == tag).unwrap_or_else(|| panic!("no {tag}"))
 }
 
@@ -245,7 +258,11 @@ fn what_sync_cf_0_3_acknowledged_and_forgot_is_sent_again() {
     let again = asked(&mut tab, "WSMessage.PushReq");
     assert_eq!(again["batch"], push["batch"]);
     let ahead = "Invalid parent event number. Received e0 but expected e1";
-    say(&mut tab, remote, &json!({ "_tag": "WSMessage.Error", "requestId": again["requestId"], "message": ahead }));
+    say(
+        &mut tab,
+        remote,
+        &json!({ "_tag": "WSMessage.Error", "requestId": again["requestId"], "message": ahead }),
+    );
     let pull = asked(&mut tab, "WSMessage.PullReq");
     say(&mut tab, remote, &page("pull", &pull["requestId"], core::slice::from_ref(&push["batch"][0])));
     assert_eq!(tab.engine.status().pending, 0);
@@ -279,7 +296,10 @@ fn the_plans_dialect_names_rows_apart_and_hears_binary_pokes() {
     let push = tab.answer_request(200, r#"{"results":[{"ok":true,"cursor":6,"changes":[]}],"cursor":6}"#);
     let body: Value = serde_json::from_str(&push.body).unwrap();
     let mutation = &body["mutations"][0];
-    assert_eq!((&mutation["name"], &mutation["client_id"], &mutation["client_seq"]), (&json!("todo/create"), &json!(tx.to_string()), &json!(1)));
+    assert_eq!(
+        (&mutation["name"], &mutation["client_id"], &mutation["client_seq"]),
+        (&json!("todo/create"), &json!(tx.to_string()), &json!(1))
+    );
     assert_eq!(tab.state(tx), S::PersistedAwaitingSync);
 }
 
