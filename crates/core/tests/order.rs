@@ -283,6 +283,19 @@ fn a_parallel_change_that_completes_while_another_locks_its_row_shows_on() {
 }
 
 #[test]
+fn a_write_under_a_pending_merge_shows_as_the_merge_says() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let last: MergeFn<Value> = Rc::new(|_, pending| pending.last()?.changes.clone());
+    let likes = tab.register_with("likes", |spec| spec.merges = vec![("last".into(), last)]);
+    tab.engine.sync_update(tab.now, likes, SyncUpdate::Full(vec![("a".into(), json!({ "n": 1 }))]));
+    tab.settle();
+    let merged = Strategy::Parallel { merge: Some("last".into()) };
+    write_as(&mut tab, likes, "a", DraftKind::Update(json!({ "n": 2 })), merged);
+    tab.update(likes, "a", json!({ "n": 3 })).unwrap();
+    assert_eq!(tab.shows(likes)["a"], json!({ "n": 2 }), "at once, and not only when sync speaks next");
+}
+
+#[test]
 fn an_unknown_merge_is_refused_at_the_call() {
     let mut tab = Tab::open(&Disk::default(), 1);
     let todos = tab.register("todos");

@@ -208,6 +208,34 @@ fn a_tab_that_slept_while_its_transactions_ended_and_were_dropped_is_told_how() 
 }
 
 #[test]
+fn what_ended_and_was_pruned_before_its_author_could_read_it_back_does_not_wait_for_ever() {
+    let disk = Disk::default();
+    let mut awake = Tab::open(&disk, 1);
+    let todos = awake.register("todos");
+    let mut asleep = Tab::open_with(&disk, 2, false);
+    asleep.register("todos");
+    awake.insert(todos, "earlier", json!({})).unwrap();
+    awake.settle();
+    let late = asleep.insert(todos, "late", json!({})).unwrap();
+    asleep.engine.handle_input(asleep.now, Input::TurnEnded);
+    // Its record comes after one that it has not read, and it is frozen before it can.
+    asleep.holds_reads = true;
+    asleep.settle();
+    assert_eq!(asleep.events_of(late), [TxEvent::Durable]);
+    tell(&disk, &mut awake);
+    while !awake.persists.is_empty() {
+        awake.answer_persist(Ok(Default::default()));
+    }
+    assert_eq!(awake.engine.prune(awake.now, None, &[S::Completed]), Ok(2));
+    checkpoint(&disk, &mut awake, todos);
+    asleep.holds_reads = false;
+    asleep.release_reads();
+    assert_eq!(asleep.events_of(late), [TxEvent::Durable, TxEvent::Persisted, TxEvent::Completed]);
+    assert_eq!(asleep.shows(todos), awake.shows(todos));
+    assert_eq!(asleep.engine.status().pending, 0);
+}
+
+#[test]
 fn what_was_written_behind_a_discarded_transaction_by_a_tab_that_slept_goes_too() {
     let disk = Disk::default();
     let mut awake = Tab::open(&disk, 1);

@@ -342,11 +342,10 @@ impl<V: Value> Engine<V> {
         }
         // The tab that sends it noted its attempt when it began; its answer may have come before this commit.
         // Where the journal is read anew, what was noted is forgotten, and noted again.
-        let is_noted = (slot.op.is_some() && !quiet)
-            || slot
-                .attempts
-                .last()
-                .is_some_and(|attempt| attempt.started_at == at && attempt.completed_at.is_none());
+        let last = slot.attempts.last();
+        let is_noted = !quiet
+            && (slot.op.is_some()
+                || last.is_some_and(|last| last.started_at == at && last.completed_at.is_none()));
         if !is_noted {
             self.note_started(tx, at);
         }

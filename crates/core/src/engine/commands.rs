@@ -422,7 +422,10 @@ impl<V: Value> Engine<V> {
                     .map_or(0, |at| at + 1);
                 holder.scoped.insert(at, tx);
             }
-            let mergeless = self.tx(tx).merge_name().is_none();
+            // What a merge has a say in is for the merge to show, however late it was written.
+            let pending = &self.collections[collection].row(row).pending;
+            let mergeless =
+                pending.iter().all(|other| other.ordered || self.tx(other.tx).merge_name().is_none());
             if last
                 && mergeless
                 && self.journal.is_loaded()

@@ -75,6 +75,16 @@ impl<V: Value> Engine<V> {
             self.unfinished.iter().filter(|(order, _)| !order.is_committed()).map(|(_, &tx)| tx).collect();
         let mut refused: BTreeSet<TxId> = BTreeSet::new();
         for tx in uncommitted {
+            if !self.journal.open.iter().any(|entry| matches!(entry, Open::Transaction(open) if *open == tx))
+            {
+                // It was committed, has ended and was dropped, all before this tab could read it back.
+                let slot = self.tx(tx);
+                let (order, state) = (slot.order, slot.state);
+                self.unfinished.remove(&order);
+                self.txs_by_order.remove(&order);
+                self.tell_outcome(tx, state);
+                continue;
+            }
             // What was written over one that is taken back now stands on the rows that are there.
             self.tx_mut(tx).behind.retain(|id| !refused.contains(id));
             match if first { self.check_late(tx) } else { None } {

@@ -58,6 +58,9 @@ pub struct Tab {
     pub wake: Option<Timestamp>,
     /// Whether leases are granted as soon as they are claimed.
     pub grants: bool,
+    /// Whether reads of the log wait, as those of a frozen tab do.
+    pub holds_reads: bool,
+    pub reads: Vec<(OpId, u64)>,
 }
 
 impl Tab {
@@ -86,6 +89,8 @@ impl Tab {
             frames: Vec::new(),
             wake: None,
             grants,
+            holds_reads: false,
+            reads: Vec::new(),
         };
         tab.settle();
         tab
@@ -166,6 +171,7 @@ impl Tab {
                 drop(disk);
                 self.input(Input::Committed(op, result));
             }
+            Output::ReadLog(op, after) if self.holds_reads => self.reads.push((op, after)),
             Output::ReadLog(op, after) => {
                 let disk = self.disk.borrow();
                 let read = LogRead {
@@ -368,6 +374,14 @@ impl Tab {
         self.input(Input::PersistAnswered(persist.op, result));
         self.settle();
         persist.transaction
+    }
+
+    /// Answers the reads that waited.
+    pub fn release_reads(&mut self) {
+        for (op, after) in std::mem::take(&mut self.reads) {
+            self.act(Output::ReadLog(op, after));
+        }
+        self.settle();
     }
 
     /// Answers the oldest `awaitSync`.
