@@ -11,6 +11,9 @@
 //! whole; what waited on a failure was not; all tabs show what the servers have, a fresh client too, and
 //! nothing is asked for more often than the polls.
 //!
+//! Beside it, [`compare`] runs one tab next to a reference model that shares no code with the engine, and after
+//! each step all that can be seen must be what the model says.
+//!
 //! [`run`] is one run; [`shrink`] makes a failing plan smaller.
 
 mod app;
@@ -18,12 +21,14 @@ mod calls;
 mod dice;
 mod disk;
 mod ledger;
+mod model;
 mod network;
 mod plan;
 mod reference;
 mod release;
 pub mod server;
 mod settle;
+mod stepper;
 mod steps;
 mod tab;
 mod trace;
@@ -37,6 +42,7 @@ use std::{
 
 pub use ledger::Counts;
 pub use plan::{Crash, Fault, Plan, STEPS};
+pub use stepper::compare;
 
 /// What came of a run.
 #[derive(Debug)]

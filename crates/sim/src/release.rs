@@ -9,7 +9,10 @@ use driftline_core::{
 };
 use serde_json::Value;
 
-use crate::tab::{COLLECTIONS, ENTITIES, MIRRORED};
+use crate::{
+    reference::Effect,
+    tab::{COLLECTIONS, ENTITIES, MIRRORED},
+};
 
 /// The newest release.
 pub(crate) const NEWEST: u32 = 3;
@@ -64,16 +67,13 @@ pub(crate) fn collection(index: usize, remote: RemoteId, release: u32) -> Collec
 fn stack(synced: Option<&Value>, pending: &[PendingMutationView<Value>]) -> Option<Value> {
     let mut row = synced.cloned();
     for mutation in pending {
-        row = match (mutation.kind, row, &mutation.changes) {
-            (MutationKind::Insert, _, changes) => changes.clone(),
-            (MutationKind::Update, Some(mut row), Some(changes)) => {
-                for (field, value) in changes.as_object().into_iter().flatten() {
-                    row[field.as_str()] = value.clone();
-                }
-                Some(row)
-            }
-            _ => None,
+        let changes = mutation.changes.clone().unwrap_or_default();
+        let effect = match mutation.kind {
+            MutationKind::Insert => Effect::Insert(changes),
+            MutationKind::Update => Effect::Update(changes),
+            MutationKind::Delete => Effect::Delete,
         };
+        row = effect.applied(row);
     }
     let mut row = row?;
     row[MERGED_FIELD] = pending.len().into();

@@ -93,6 +93,9 @@ impl World {
     fn unsettled(&mut self) -> Option<String> {
         let expected = self.expected_rows();
         self.tabs.values().find_map(|tab| {
+            if !tab.loaded {
+                return Some(format!("tab {} has not read its journal", tab.id));
+            }
             let status = tab.engine.status();
             if status.pending > 0 {
                 return Some(format!(
