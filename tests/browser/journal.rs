@@ -336,6 +336,32 @@ async fn an_append_and_a_look_at_the_log_are_committed_in_the_turn_in_which_they
 }
 
 #[wasm_bindgen_test]
+async fn a_checkpoint_of_which_a_part_can_not_be_written_leaves_the_log_whole() {
+    let journal = Journal::new("half a checkpoint", false);
+    let checkpoint = |replaces, upto| Checkpoint {
+        replaces,
+        upto,
+        puts: vec![("rows".to_owned(), commit(&["s".into()]).record)],
+        deletes: Vec::new(),
+    };
+    journal.append(&commit(&["first".into()])).await.expect("it is written");
+    assert_eq!(journal.checkpoint(&checkpoint(0, 1)).await, Ok(true));
+    journal.append(&commit(&["second".into()])).await.expect("it is written");
+    // A request that fails, as on a full disk; Firefox would commit what was asked for after it.
+    let heal = patch(
+        "const put = IDBObjectStore.prototype.put
+         IDBObjectStore.prototype.put = function (...given) { return this.name === 'segments' ? this.add(...given) : put.apply(this, given) }
+         return () => { IDBObjectStore.prototype.put = put }",
+    );
+    let refused = journal.checkpoint(&checkpoint(1, 2)).await;
+    heal();
+    assert!(refused.is_err(), "{refused:?}");
+    let loaded = journal.load().await.expect("it loads");
+    assert_eq!((loaded.checkpoint, loaded.log.len()), (1, 1));
+    assert_eq!(journal.checkpoint(&checkpoint(1, 2)).await, Ok(true), "the next one goes through");
+}
+
+#[wasm_bindgen_test]
 async fn a_closed_journal_says_so() {
     let journal = Journal::new("closed", false);
     journal.append(&commit(&["first".into()])).await.expect("it is written");
