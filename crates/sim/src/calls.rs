@@ -158,8 +158,8 @@ impl World {
     /// An object, under the key that the transaction was written with.
     pub fn as_written(&self, tx: TxId, collection: &str, key: &str) -> Object {
         let object = self.object(collection, key);
-        let known = self.ledger.known(tx).into_iter().flat_map(|known| known.effects.keys());
-        let written = known.cloned().find(|(name, key)| self.object(name, key) == object);
+        let mut known = self.ledger.known(tx).into_iter().flat_map(|known| known.effects.keys());
+        let written = known.find(|(name, key)| self.object(name, key) == object).cloned();
         written.unwrap_or(object)
     }
 

@@ -107,7 +107,7 @@ fn many(options: &Options) -> ExitCode {
                     }
                     let plan = Plan { seed, ..options.plan.clone() };
                     let mut report = run(&plan, false);
-                    if seed % COMPARE_EVERY_SEEDS == 0 {
+                    if seed.is_multiple_of(COMPARE_EVERY_SEEDS) {
                         report.violation = report.violation.or_else(|| compare(seed, COMPARE_STEPS));
                         compared.fetch_add(u64::from(COMPARE_STEPS), Ordering::Relaxed);
                     }

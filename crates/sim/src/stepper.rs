@@ -287,13 +287,11 @@ impl Stepper {
         let Some(&(op, tx)) = self.dice.pick(&open) else { return "nothing to answer".to_owned() };
         self.persists.remove(&op);
         let at = self.model.find(tx);
-        let fails = |kind| {
-            let error = ErrorInfo { name: "Error".into(), message: "no".into(), ..ErrorInfo::default() };
-            Err(Failure { kind, error })
-        };
+        let error = || ErrorInfo { name: "Error".into(), message: "no".into(), ..ErrorInfo::default() };
+        let fails = |kind| Failure { kind, error: error() };
         let result = match self.dice.below(10) {
-            0 => fails(FailureKind::Permanent),
-            1..4 => fails(FailureKind::Temporary { after_ms: None, counts_attempt: true }),
+            0 => Err(fails(FailureKind::Permanent)),
+            1..4 => Err(fails(FailureKind::Temporary { after_ms: None, counts_attempt: true })),
             _ => Ok(PersistOk::default()),
         };
         match &result {
@@ -344,7 +342,7 @@ impl Stepper {
         let mut dropped = if tx.is_done() { Vec::new() } else { self.model.dependents(at) };
         dropped.insert(0, at);
         let result = self.engine.discard(self.timestamp(), id);
-        if result.is_ok() != !sent {
+        if result.is_ok() == sent {
             return format!("{id} is {state:?}, and to discard it: {result:?}");
         }
         if !sent {
