@@ -63,6 +63,8 @@ pub(crate) enum Fact<V> {
     Landed { tx: TxId, events: u32 },
     /// What this device calls itself at a remote.
     Client { remote: Rc<str>, client: Rc<str> },
+    /// What shows beneath the overlays of locked rows while newer sync is held back (checkpoints only).
+    Held { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
 }
 
 impl<V> Fact<V> {
@@ -253,6 +255,10 @@ enum WireFact {
         remote: u32,
         client: String,
     },
+    Held {
+        table: u32,
+        writes: Vec<(String, Option<u32>)>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -355,6 +361,9 @@ impl<V: Clone> Writer<V> {
             Fact::Landed { tx, events } => WireFact::Landed { tx: id(*tx), events: *events },
             Fact::Client { remote, client } => {
                 WireFact::Client { remote: self.name(remote), client: client.to_string() }
+            }
+            Fact::Held { table, writes } => {
+                WireFact::Held { table: self.name(table), writes: self.writes(writes) }
             }
         }
     }
@@ -463,6 +472,9 @@ impl<V: Clone> Reader<'_, V> {
             WireFact::Client { remote, client } => {
                 Fact::Client { remote: self.name(remote)?, client: client.into() }
             }
+            WireFact::Held { table, writes } => {
+                Fact::Held { table: self.name(table)?, writes: self.writes(writes)? }
+            }
         })
     }
 
@@ -546,6 +558,7 @@ mod tests {
             Fact::Patched { table: "t".into(), writes: vec![("k".into(), json!({ "n": 2 }))] },
             Fact::Landed { tx: TxId(7), events: 2 },
             Fact::Client { remote: "r".into(), client: "c".into() },
+            Fact::Held { table: "todos".into(), writes: vec![("a".into(), None)] },
             Fact::Synced { table: "todos".into() },
             Fact::Provisional { table: "todos".into(), writes: vec![("a".into(), None)] },
             Fact::Doubtful { collection: "todos".into(), keys: vec!["a".into()] },

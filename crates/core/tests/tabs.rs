@@ -4,9 +4,9 @@
 
 mod support;
 
-use driftline_core::{Code, Input, TxEvent, view::TransactionState as S};
+use driftline_core::{Code, FailureKind, Input, SyncUpdate, TxEvent, view::TransactionState as S};
 use serde_json::json;
-use support::{Disk, Tab};
+use support::{Disk, Tab, temporary};
 
 /// Tells a tab what another has committed.
 fn tell(disk: &Disk, tab: &mut Tab) {
@@ -357,4 +357,31 @@ fn what_was_queued_shows_before_a_tab_is_ready() {
     }
     assert_eq!(told, ["1 rows", "ready"]);
     assert_eq!(loads, 1, "the journal is read once");
+}
+
+#[test]
+fn what_sync_brings_of_a_locked_row_is_held_back_across_a_checkpoint_too() {
+    let disk = Disk::default();
+    let mut leader = Tab::open(&disk, 1);
+    let todos = leader.register("todos");
+    let synced = |row| SyncUpdate::Delta(vec![("a".into(), Some(row))]);
+    leader.engine.sync_update(leader.now, todos, synced(json!({ "n": 1, "m": 1 })));
+    leader.settle();
+    leader.update(todos, "a", json!({ "n": 2 })).unwrap();
+    leader.settle();
+    let mut later = temporary("not now");
+    later.kind = FailureKind::Temporary { after_ms: Some(3_600_000), counts_attempt: true };
+    leader.answer_persist(Err(later));
+    leader.engine.sync_update(leader.now, todos, synced(json!({ "n": 9, "m": 9 })));
+    leader.settle();
+    checkpoint(&disk, &mut leader, todos);
+    let mut second = Tab::open_with(&disk, 2, false);
+    second.register("todos");
+    assert_eq!(second.shows(todos)["a"], json!({ "n": 2, "m": 1 }));
+    assert_eq!(leader.shows(todos), second.shows(todos));
+    leader.advance(3_600_000);
+    leader.answer_persist(Ok(Default::default()));
+    tell(&disk, &mut second);
+    assert_eq!(second.shows(todos)["a"], json!({ "n": 9, "m": 9 }), "nothing of the write lies over newer sync");
+    assert_eq!(leader.shows(todos), second.shows(todos));
 }

@@ -118,6 +118,14 @@ impl<V: Value> Engine<V> {
                     self.journal.mirror_doubts.insert(collection, row);
                 }
             }
+            Fact::Held { table, writes } => {
+                let collection = self.collection_of_table(&table);
+                for (key, value) in writes {
+                    let row = self.collections[collection].row_ix(&key);
+                    self.collections[collection].row_mut(row).held = Some(value);
+                    self.refresh_unless_quiet(collection, row);
+                }
+            }
             Fact::Provisional { table, writes } => {
                 let collection = self.collection_of_table(&table);
                 for (key, value) in writes {

@@ -26,6 +26,8 @@ const ROW_SEGMENTS: usize = 64;
 const TRANSACTION_SEGMENT_RECORDS: u64 = 128;
 /// The segment of the cursors.
 const CURSORS_SEGMENT: &str = "cursors";
+/// Read last: the transactions that lock the rows must have their locks by then.
+const HELD_SEGMENT: &str = "u/held";
 
 impl<V: Value> Engine<V> {
     /// Plans a checkpoint, if the log has grown enough.
@@ -181,9 +183,24 @@ impl<V: Value> Engine<V> {
             }
             segments.push((format!("t/{number:012}"), facts));
         }
+        segments.push((HELD_SEGMENT.to_owned(), self.held_rows()));
         let (empty, full): (Vec<_>, Vec<_>) = segments.into_iter().partition(|(_, facts)| facts.is_empty());
         let puts = full.into_iter().map(|(name, facts)| (name, record::encode(&facts))).collect();
         (puts, empty.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// What shows of locked rows instead of what sync has brought since. Few rows are locked when nothing is under
+    /// way: those of transactions that wait for another try.
+    fn held_rows(&self) -> Vec<Fact<V>> {
+        let mut facts = Vec::new();
+        for collection in &self.collections {
+            let held = |(key, row): (&Rc<str>, &super::collection::Row<V>)| Some((key.clone(), row.held.clone()?));
+            let writes: Vec<_> = collection.rows.iter().filter_map(held).collect();
+            if !writes.is_empty() {
+                facts.push(Fact::Held { table: collection.table.clone(), writes });
+            }
+        }
+        facts
     }
 
     /// The facts that make a transaction what it is.
