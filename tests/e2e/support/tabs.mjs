@@ -98,9 +98,9 @@ export class Profile {
     const args = ['--headless', ...ARGUMENTS, ...flags, '--remote-debugging-port=0', `--user-data-dir=${profile.folder}`, 'about:blank']
     profile.#child = spawn(CHROMIUM, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
     // A test run that fails leaves no browser behind.
-    process.once('exit', () => {
-      if (profile.#child.exitCode === null && profile.#child.signalCode === null) process.kill(-profile.#child.pid, 'SIGKILL')
-    })
+    const end = () => process.kill(-profile.#child.pid, 'SIGKILL')
+    process.once('exit', end)
+    profile.#child.once('exit', () => process.off('exit', end))
     let log = ''
     const endpoint = await new Promise((resolve, reject) => {
       profile.#child.once('exit', code => reject(new Error(`Chromium stopped with ${code}:\n${log}`)))
