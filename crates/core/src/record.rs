@@ -63,6 +63,8 @@ pub(crate) enum Fact<V> {
     Landed { tx: TxId, events: u32 },
     /// What this device calls itself at a remote.
     Client { remote: Rc<str>, client: Rc<str> },
+    /// Under which table the synced rows of a collection are journalled, for tabs that have not registered it.
+    Table { collection: Rc<str>, table: Rc<str> },
     /// What shows beneath the overlays of locked rows while newer sync is held back (checkpoints only).
     Held { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
 }
@@ -259,6 +261,10 @@ enum WireFact {
         table: u32,
         writes: Vec<(String, Option<u32>)>,
     },
+    Table {
+        collection: u32,
+        table: u32,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -361,6 +367,9 @@ impl<V: Clone> Writer<V> {
             Fact::Landed { tx, events } => WireFact::Landed { tx: id(*tx), events: *events },
             Fact::Client { remote, client } => {
                 WireFact::Client { remote: self.name(remote), client: client.to_string() }
+            }
+            Fact::Table { collection, table } => {
+                WireFact::Table { collection: self.name(collection), table: self.name(table) }
             }
             Fact::Held { table, writes } => {
                 WireFact::Held { table: self.name(table), writes: self.writes(writes) }
@@ -472,6 +481,9 @@ impl<V: Clone> Reader<'_, V> {
             WireFact::Client { remote, client } => {
                 Fact::Client { remote: self.name(remote)?, client: client.into() }
             }
+            WireFact::Table { collection, table } => {
+                Fact::Table { collection: self.name(collection)?, table: self.name(table)? }
+            }
             WireFact::Held { table, writes } => {
                 Fact::Held { table: self.name(table)?, writes: self.writes(writes)? }
             }
@@ -558,6 +570,7 @@ mod tests {
             Fact::Patched { table: "t".into(), writes: vec![("k".into(), json!({ "n": 2 }))] },
             Fact::Landed { tx: TxId(7), events: 2 },
             Fact::Client { remote: "r".into(), client: "c".into() },
+            Fact::Table { collection: "todos".into(), table: "r/todo".into() },
             Fact::Held { table: "todos".into(), writes: vec![("a".into(), None)] },
             Fact::Synced { table: "todos".into() },
             Fact::Provisional { table: "todos".into(), writes: vec![("a".into(), None)] },

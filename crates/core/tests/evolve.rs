@@ -249,3 +249,40 @@ fn two_tabs_that_each_hold_one_of_two_leases_agree_on_who_sends() {
     one.settle();
     assert_eq!(one.events_of(tx), [TxEvent::Durable, TxEvent::Persisted, TxEvent::Completed]);
 }
+
+#[test]
+fn what_another_release_put_into_the_mirror_is_put_right_by_the_next_leader() {
+    let disk = Disk::default();
+    let old = |spec: &mut CollectionSpec<Value>| spec.mirror = true;
+    let new = |spec: &mut CollectionSpec<Value>| {
+        (spec.mirror, spec.version) = (true, 2);
+        spec.migrate = Some(Rc::new(|mut stored, _| {
+            let row = json!({ "id": "a", "since": 2 });
+            (stored.modified, stored.changes) = (Some(row.clone()), Some(row));
+            Some(stored)
+        }));
+    };
+    let mut before = Tab::open(&disk, 1);
+    before.engine.pause(before.now, "test");
+    let files = before.register_with("files", old);
+    before.insert(files, "a", json!({ "id": "a" })).unwrap();
+    before.settle();
+    let mut after = Tab::open_with(&disk, 2, false);
+    after.engine.pause(after.now, "test");
+    let files = after.register_with("files", new);
+    after.grant("c/files");
+    after.settle();
+    assert_eq!(disk.borrow().mirror["a"], json!({ "id": "a", "since": 2 }));
+    // The old release leads once more, and then the new one again, which sees nothing change.
+    before.input(Input::LeaseLost("c/files".into()));
+    before.settle();
+    before.grant("c/files");
+    before.settle();
+    assert_eq!(disk.borrow().mirror["a"], json!({ "id": "a" }));
+    after.input(Input::LeaseLost("c/files".into()));
+    after.settle();
+    after.grant("c/files");
+    after.settle();
+    assert_eq!(disk.borrow().mirror["a"], json!({ "id": "a", "since": 2 }));
+    assert_eq!(after.shows(files)["a"], json!({ "id": "a", "since": 2 }));
+}

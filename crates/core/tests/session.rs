@@ -337,3 +337,33 @@ fn a_refusal_of_old_credentials_that_comes_after_resume_holds_nothing() {
     assert_ne!(state(&tab, remote), RemoteState::Auth);
     assert!(tab.requests.iter().any(|(_, _, request)| request.path == "/_sync/snapshot"), "it asks again");
 }
+
+#[test]
+fn what_a_pull_brought_stands_though_a_tab_that_does_not_know_the_collection_cut_the_log() {
+    let disk = Disk::default();
+    let (mut first, ..) = connected(&disk, 1);
+    first.answer_request(200, r#"{"data":{"todos":{"t1":{"id":"t1","n":1}}},"cursor":8}"#);
+    first.delete(driftline_core::spec::CollectionId(0), "t1").unwrap();
+    first.settle();
+    first.answer_request(200, r#"{"results":[{"ok":true,"cursor":9}]}"#);
+    drop(first);
+    // After a reload the delete counts as done, and then somebody else makes the row anew.
+    let (mut second, _, todos) = connected(&disk, 2);
+    assert!(!second.shows(todos).contains_key("t1"));
+    second.answer_request(200, r#"{"changes":[{"cursor":9,"scope":"demo","time":"","data":{"op":"delete","todo":{"id":"t1"}}},{"cursor":10,"scope":"demo","time":"","data":{"op":"create","todo":{"id":"t1","n":2}}}],"has_more":false,"next_cursor":10}"#);
+    assert_eq!(second.shows(todos)["t1"], json!({ "id": "t1", "n": 2 }));
+    let mut stranger = Tab::open(&disk, 3);
+    let lists = stranger.register("lists");
+    for index in 0..300 {
+        stranger.insert(lists, &format!("l{index}"), json!({})).unwrap();
+        stranger.settle();
+        stranger.answer_persist(Ok(Default::default()));
+    }
+    stranger.advance(10_000);
+    assert!(disk.borrow().checkpoint > 0);
+    // It slept through that, and reads everything anew.
+    let next = disk.borrow().next;
+    second.input(Input::LogGrew(next));
+    second.settle();
+    assert_eq!(second.shows(todos)["t1"], json!({ "id": "t1", "n": 2 }));
+}

@@ -382,6 +382,10 @@ fn what_sync_brings_of_a_locked_row_is_held_back_across_a_checkpoint_too() {
     leader.advance(3_600_000);
     leader.answer_persist(Ok(Default::default()));
     tell(&disk, &mut second);
-    assert_eq!(second.shows(todos)["a"], json!({ "n": 9, "m": 9 }), "nothing of the write lies over newer sync");
+    assert_eq!(
+        second.shows(todos)["a"],
+        json!({ "n": 9, "m": 9 }),
+        "nothing of the write lies over newer sync"
+    );
     assert_eq!(leader.shows(todos), second.shows(todos));
 }

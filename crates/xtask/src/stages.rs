@@ -202,8 +202,8 @@ fn native(suite: &Suite) -> Result<Tally> {
 fn simulate(suite: &Suite) -> Result<Tally> {
     let seeds = match suite.length {
         Length::Fast => "200",
-        // Of 160 steps each. From 1,248 on some are known to fail: `--long` shows them.
-        Length::Full => "1200",
+        // Of 160 steps each: a million and more.
+        Length::Full => "6400",
         Length::Long => "30000",
     };
     let mut sim = suite.project.cargo();

@@ -118,6 +118,14 @@ impl<V: Value> Engine<V> {
                     self.journal.mirror_doubts.insert(collection, row);
                 }
             }
+            Fact::Table { collection, table } => {
+                let collection = self.collection_named(&collection);
+                let holder = &mut self.collections[collection];
+                holder.journalled_table = Some(table.clone());
+                if holder.registered.is_none() && holder.table != table {
+                    self.adopt(collection, table);
+                }
+            }
             Fact::Held { table, writes } => {
                 let collection = self.collection_of_table(&table);
                 for (key, value) in writes {
@@ -536,7 +544,7 @@ impl<V: Value> Engine<V> {
         }
     }
 
-    fn refresh_unless_quiet(&mut self, collection: usize, row: usize) {
+    pub(super) fn refresh_unless_quiet(&mut self, collection: usize, row: usize) {
         if self.journal.quiet {
             // Whether what the log says of it had reached the mirror before the last session ended is not known.
             self.journal.mirror_doubts.insert(collection, row);

@@ -149,7 +149,15 @@ impl<V: Value> Engine<V> {
                 segments.push((row_segment(table, bucket), facts));
             }
         }
-        let mut cursors = Vec::new();
+        // First of all, so that the rows that follow come to their collections.
+        let mut cursors: Vec<Fact<V>> = self
+            .collections
+            .iter()
+            .filter_map(|holder| {
+                let (collection, table) = (holder.name.clone(), holder.journalled_table.clone()?);
+                Some(Fact::Table { collection, table })
+            })
+            .collect();
         for (remote, known) in &self.remotes {
             let Known { cursor, identity, client } = known.clone();
             cursors.push(Fact::Cursor { remote: remote.clone(), cursor, identity });
@@ -194,7 +202,8 @@ impl<V: Value> Engine<V> {
     fn held_rows(&self) -> Vec<Fact<V>> {
         let mut facts = Vec::new();
         for collection in &self.collections {
-            let held = |(key, row): (&Rc<str>, &super::collection::Row<V>)| Some((key.clone(), row.held.clone()?));
+            let held =
+                |(key, row): (&Rc<str>, &super::collection::Row<V>)| Some((key.clone(), row.held.clone()?));
             let writes: Vec<_> = collection.rows.iter().filter_map(held).collect();
             if !writes.is_empty() {
                 facts.push(Fact::Held { table: collection.table.clone(), writes });

@@ -21,6 +21,8 @@ pub(super) struct Collection<V> {
     pub name: Rc<str>,
     /// Under which name synced rows are journalled: its own, or `<remote>/<entity>`.
     pub table: Rc<str>,
+    /// The table that the journal names for it: tabs that have not registered it know it from there.
+    pub journalled_table: Option<Rc<str>>,
     pub registered: Option<Registration<V>>,
     pub rows: RowMap<V>,
     /// How many rows show.
@@ -152,6 +154,7 @@ impl<V: Value> Collection<V> {
     pub fn new(name: Rc<str>) -> Self {
         Self {
             table: name.clone(),
+            journalled_table: None,
             name,
             registered: None,
             rows: RowMap::default(),

@@ -479,11 +479,19 @@ impl<V: Value> Engine<V> {
     }
 
     /// Makes a collection the holder of a remote's table, with the rows that were read before it was registered.
-    fn adopt(&mut self, index: usize, table: Rc<str>) {
+    pub(super) fn adopt(&mut self, index: usize, table: Rc<str>) {
         let known = self.collections_by_table.insert(table.clone(), index);
         self.collections[index].table = table;
         let Some(known) = known.filter(|&known| known != index) else { return };
         let rows = core::mem::take(&mut self.collections[known].rows);
+        // What was noted of the rows is noted again where they are now.
+        self.dirty.retain(|&(collection, ..)| collection != known);
+        let doubts = core::mem::take(&mut self.journal.mirror_doubts);
+        for (collection, row) in doubts.iter() {
+            if collection != known {
+                self.journal.mirror_doubts.insert(collection, row);
+            }
+        }
         self.collections[index].ever_synced |= self.collections[known].ever_synced;
         let touched: Vec<usize> = self
             .touched_rows
@@ -500,7 +508,8 @@ impl<V: Value> Engine<V> {
             let own = self.collections[index].row_mut(ix);
             own.synced = row.synced;
             own.provisional = row.provisional;
-            self.refresh(index, ix);
+            self.refresh_unless_quiet(index, ix);
+            self.mirror_later(index, ix);
         }
     }
 

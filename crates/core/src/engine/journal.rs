@@ -1,6 +1,8 @@
 //! The journal as this tab drives it: one operation on disk at a time, commits shared by a turn, records
 //! of other tabs read and replayed in order.
 
+use std::collections::BTreeSet;
+
 use super::{
     Engine, Op, Timer,
     row_set::RowSet,
@@ -146,10 +148,11 @@ impl<V: Value> Engine<V> {
                 self.journal.mirror_doubts.insert(collection, row);
             }
         }
-        let open = core::mem::take(&mut self.journal.open);
+        let mut open = core::mem::take(&mut self.journal.open);
         if open.is_empty() && mirrored.is_empty() {
             return;
         }
+        self.name_tables(&mut open);
         let mut facts = Vec::with_capacity(open.len());
         let mut mirror: Vec<MirrorPut<V>> = Vec::new();
         for entry in &open {
@@ -187,6 +190,31 @@ impl<V: Value> Engine<V> {
         self.journal.busy = true;
         let op = self.op(Op::Commit);
         self.outputs.push_back(Output::Commit(op, Commit { record, fences, mirror }));
+    }
+
+    /// Puts the tables of the collections that are written to in front, where the journal does not name them yet: a
+    /// tab that has not registered such a collection could not tell otherwise that its rows are those of the table.
+    fn name_tables(&self, open: &mut Vec<Open<V>>) {
+        let mut unnamed = BTreeSet::new();
+        for entry in &*open {
+            let tx = match entry {
+                Open::Transaction(tx) => tx,
+                // It stands there already: an earlier commit of it failed.
+                Open::Fact(Fact::Table { .. }, _) => return,
+                Open::Fact(..) => continue,
+            };
+            unnamed.extend(self.tx(*tx).mutations.iter().map(|mutation| mutation.collection).filter(
+                |&index| {
+                    let holder = &self.collections[index];
+                    holder.table != holder.name && holder.journalled_table.as_ref() != Some(&holder.table)
+                },
+            ));
+        }
+        let named = unnamed.into_iter().map(|index| {
+            let holder = &self.collections[index];
+            Open::Fact(Fact::Table { collection: holder.name.clone(), table: holder.table.clone() }, None)
+        });
+        open.splice(0..0, named);
     }
 
     /// How soon what waits to be committed is to be.
@@ -250,8 +278,20 @@ impl<V: Value> Engine<V> {
         }
     }
 
-    /// This tab leads a line now: what may be missing from the mirror is its to put there.
+    /// This tab leads a line now: what may be missing from the mirror is its to put there. So is what another release
+    /// may have put there as it saw it: of rows whose changes it migrates otherwise, or not at all.
     pub(super) fn mirror_doubtful(&mut self, line: usize) {
+        for &collection in &self.lines[line].collections {
+            let holder = &self.collections[collection];
+            if !holder.registered.as_ref().is_some_and(|registration| registration.mirror) {
+                continue;
+            }
+            for (ix, row) in holder.rows.values().enumerate() {
+                if !row.pending.is_empty() || row.provisional.is_some() {
+                    self.journal.mirror_dirty.insert(collection, ix);
+                }
+            }
+        }
         let doubts = core::mem::take(&mut self.journal.mirror_doubts);
         for (collection, row) in doubts.iter() {
             match &self.collections[collection].registered {
