@@ -1,7 +1,7 @@
 //! The decoders take anything: transcripts of the published servers, changed at random, some thousands of times.
 //!
 //! `DRIFTLINE_FUZZ_CASES` sets how many cases each decoder gets, `DRIFTLINE_FUZZ_SEED` with which they begin. The
-//! coverage-guided fuzzer of `fuzz/` looks further, and needs a nightly compiler.
+//! coverage-guided fuzzer of `tests/fuzz` looks further, and needs a nightly compiler.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod decoders;

@@ -1,5 +1,5 @@
 //! Every decoder of this crate, given any bytes: it must say yes or say what is wrong, and what it takes must mean the
-//! same when it is written and read again. Shared by `tests/any_input.rs` and the fuzz targets of `fuzz/`.
+//! same when it is written and read again. Shared by `tests/any_input.rs` and the fuzz targets of `tests/fuzz`.
 #![allow(dead_code, reason = "each fuzz target uses one")]
 
 use std::fmt::Debug;

@@ -1,10 +1,10 @@
-// Fills fuzz/corpus with the texts of the transcripts, each a file, for every target: `node fuzz/corpus.mjs`.
+// Fills tests/fuzz/corpus with the texts of the transcripts, each a file, for every target: `node tests/fuzz/corpus.mjs`.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-const transcripts = `${here}../tests/vectors/transcripts`
+const transcripts = `${here}../vectors/transcripts`
 const targets = readdirSync(`${here}fuzz_targets`).map(file => file.replace('.rs', ''))
 
 for (const target of targets) mkdirSync(`${here}corpus/${target}`, { recursive: true })

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/protocol/tests/decoders/mod.rs"]
+#[path = "../../../crates/protocol/tests/decoders/mod.rs"]
 mod decoders;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| decoders::sse(input));
