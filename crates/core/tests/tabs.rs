@@ -389,3 +389,27 @@ fn what_sync_brings_of_a_locked_row_is_held_back_across_a_checkpoint_too() {
     );
     assert_eq!(leader.shows(todos), second.shows(todos));
 }
+
+#[test]
+fn a_tab_that_slept_while_its_row_got_another_key_shows_it_under_that_key_alone() {
+    let disk = Disk::default();
+    let mut leader = Tab::open(&disk, 1);
+    let waiting = |spec: &mut driftline_core::CollectionSpec<_>| spec.has_await_sync = true;
+    leader.register_with("notes", waiting);
+    let lists = leader.register("lists");
+    let mut asleep = Tab::open_with(&disk, 2, false);
+    let notes = asleep.register_with("notes", waiting);
+    let tx = asleep.insert(notes, "temp", json!({ "id": "temp" })).unwrap();
+    asleep.settle();
+    tell(&disk, &mut leader);
+    let rekey = vec![("temp".into(), "t7".into())];
+    assert_eq!(leader.answer_persist(Ok(driftline_core::PersistOk { rekey })), tx);
+    checkpoint(&disk, &mut leader, lists);
+    tell(&disk, &mut asleep);
+    assert_eq!(asleep.state(tx), S::PersistedAwaitingSync);
+    assert_eq!(
+        asleep.shows(notes).into_iter().collect::<Vec<_>>(),
+        [("t7".to_owned(), json!({ "id": "t7" }))]
+    );
+    assert_eq!(asleep.engine.locked_objects(), ["notes/t7"]);
+}

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ErrorInfo, Output, Timestamp, TxId, Value,
     output::TxEvent,
-    record::{Fact, MutationFactKind, OrderKind, TransactionFact},
+    record::{Fact, MutationFact, MutationFactKind, OrderKind, TransactionFact},
     view::TransactionState,
 };
 
@@ -278,7 +278,7 @@ impl<V: Value> Engine<V> {
                 self.take_place(now, tx, order);
                 if self.journal.quiet {
                     // The rows were emptied to read the journal anew, and its overlay with them.
-                    self.overlay(tx);
+                    self.lay_anew(tx, fact.mutations);
                 }
                 return;
             }
@@ -291,29 +291,10 @@ impl<V: Value> Engine<V> {
             slot.error = None;
             self.txs_by_order.insert(order, tx);
             self.unfinished.insert(order, tx);
-            self.overlay(tx);
+            self.lay_anew(tx, fact.mutations);
             return;
         }
-        let mutations = fact
-            .mutations
-            .into_iter()
-            .map(|mutation| {
-                let collection = self.collection_named(&mutation.collection);
-                let row = self.collections[collection].row_ix(&mutation.key);
-                let (kind, modified) = match mutation.kind {
-                    MutationFactKind::Insert { row } => (Change::Insert(row.clone()), Some(row)),
-                    MutationFactKind::Update { original, changes } => {
-                        let modified = original
-                            .as_ref()
-                            .map_or_else(|| changes.clone(), |original| original.merge(&changes));
-                        (Change::Update { original, changes }, Some(modified))
-                    }
-                    MutationFactKind::Delete { original } => (Change::Delete { original }, None),
-                };
-                let key = self.collections[collection].key(row).clone();
-                Mutation { collection, row, key, version: mutation.version, kind, modified }
-            })
-            .collect();
+        let mutations = self.mutations_of(fact.mutations);
         let tx = self.place(Slot {
             id: fact.id,
             order,
@@ -348,6 +329,36 @@ impl<V: Value> Engine<V> {
             self.changed.insert(tx);
             self.consider(now, tx);
         }
+    }
+
+    /// Lays a transaction that was known over the rows that are read anew: under the keys that they have by now.
+    fn lay_anew(&mut self, tx: TxIx, mutations: Vec<MutationFact<V>>) {
+        let mutations = self.mutations_of(mutations);
+        self.tx_mut(tx).mutations = mutations;
+        self.overlay(tx);
+        self.migrate_transaction(tx);
+    }
+
+    fn mutations_of(&mut self, facts: Vec<MutationFact<V>>) -> Vec<Mutation<V>> {
+        facts
+            .into_iter()
+            .map(|mutation| {
+                let collection = self.collection_named(&mutation.collection);
+                let row = self.collections[collection].row_ix(&mutation.key);
+                let (kind, modified) = match mutation.kind {
+                    MutationFactKind::Insert { row } => (Change::Insert(row.clone()), Some(row)),
+                    MutationFactKind::Update { original, changes } => {
+                        let modified = original
+                            .as_ref()
+                            .map_or_else(|| changes.clone(), |original| original.merge(&changes));
+                        (Change::Update { original, changes }, Some(modified))
+                    }
+                    MutationFactKind::Delete { original } => (Change::Delete { original }, None),
+                };
+                let key = self.collections[collection].key(row).clone();
+                Mutation { collection, row, key, version: mutation.version, kind, modified }
+            })
+            .collect()
     }
 
     fn apply_started(&mut self, tx: TxIx, at: Timestamp) {
