@@ -5,6 +5,7 @@
 //! - [`blob_store`]: the [`blob_store::BlobStore`] trait, [`blob_store::MemoryBlobs`] and its suite.
 //! - [`backend`]: the suite for a server that speaks mizu's `v0.3` wire, given as a request function.
 //! - [`livestore`]: the suites for servers of LiveStore's sync-cf, given as a WebSocket.
+//! - [`replay`]: the suite for the client's side of every wire, given what the published servers were recorded to say.
 //!
 //! Suites are plain async functions, one per behaviour, that panic when it does not hold. They wait for
 //! nothing but the thing under test: natively [`block_on`] runs them, in a browser the test runner does.
@@ -24,6 +25,7 @@ pub mod backend;
 pub mod blob_store;
 pub mod journal;
 pub mod livestore;
+pub mod replay;
 
 use core::{
     future::Future,
