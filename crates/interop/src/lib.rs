@@ -3,6 +3,10 @@
 //! The command `driftline-interop` lists the checks of a suite and runs one; the tests of `tests/interop` start the
 //! published servers and run each check as a test of its own. [`Remote`] is the client, for other tests too.
 
+mod s2;
+
+pub use s2::{OpenAnswer, S2Remote};
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,9 +61,7 @@ impl LiveStoreServer for Remote {
     type Socket = Socket;
 
     fn store(&mut self, name: &str) -> String {
-        static USED: AtomicU64 = AtomicU64::new(0);
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("{} {:x} {}", name, since.as_nanos(), USED.fetch_add(1, Ordering::Relaxed)).replace(' ', "_")
+        unused(name)
     }
 
     async fn connect(&mut self, store: &str) -> Socket {
@@ -97,6 +99,13 @@ impl FrameSocket for Socket {
             }
         }
     }
+}
+
+/// A name that nobody has used, made of this one.
+fn unused(name: &str) -> String {
+    static USED: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{} {:x} {}", name, since.as_nanos(), USED.fetch_add(1, Ordering::Relaxed)).replace(' ', "_")
 }
 
 /// The machine may be busy; a frame that never comes is a failure all the same.

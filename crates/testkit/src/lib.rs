@@ -6,6 +6,8 @@
 //! - [`backend`]: the suite for a server that speaks mizu's `v0.3` wire, given as a request function.
 //! - [`livestore`]: the suites for servers of LiveStore's sync-cf, given as a WebSocket.
 //! - [`replay`]: the suite for the client's side of every wire, given what the published servers were recorded to say.
+//! - [`s2`]: the suites for servers of S2's REST v1 and of LiveStore's sync-s2, given as a request function, and fakes of
+//!   both.
 //!
 //! Suites are plain async functions, one per behaviour, that panic when it does not hold. They wait for
 //! nothing but the thing under test: natively [`block_on`] runs them, in a browser the test runner does.
@@ -26,6 +28,7 @@ pub mod blob_store;
 pub mod journal;
 pub mod livestore;
 pub mod replay;
+pub mod s2;
 
 use core::{
     future::Future,

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// What the command line says.
@@ -29,6 +29,8 @@ pub enum Backend {
     Server,
     /// driftline-server's `/livestore`.
     LiveStore,
+    /// s2-lite, at the port behind driftline-server's, which keeps the files.
+    S2,
 }
 
 impl Backend {
@@ -36,7 +38,8 @@ impl Backend {
         match name {
             "server" => Ok(Self::Server),
             "livestore" => Ok(Self::LiveStore),
-            _ => bail!("the demo knows the backends server and livestore, not `{name}`"),
+            "s2" => Ok(Self::S2),
+            _ => bail!("the demo knows the backends server, livestore and s2, not `{name}`"),
         }
     }
 
@@ -45,6 +48,7 @@ impl Backend {
         match self {
             Self::Server => "server",
             Self::LiveStore => "livestore",
+            Self::S2 => "s2",
         }
     }
 
@@ -52,6 +56,7 @@ impl Backend {
         match self {
             Self::Server => "examples/demo/dist",
             Self::LiveStore => "examples/demo/dist-livestore",
+            Self::S2 => "examples/demo/dist-s2",
         }
     }
 }
@@ -78,30 +83,86 @@ impl Options {
     }
 }
 
-/// Serves the demo until it is interrupted; the signal goes on to the server, which stops in an orderly way.
+/// Serves the demo until it is interrupted; the signal goes on to the servers, which stop in an orderly way.
 pub fn run(project: &Project, options: Options) -> Result<()> {
     setup::run(project, setup::Purpose::Demo)?;
+    let s2_lite = match options.backend {
+        Backend::S2 => Some(setup::install_s2_lite(project)?),
+        Backend::Server | Backend::LiveStore => None,
+    };
     build::run(project, false)?;
     let built = build_app(project, options.backend)?;
-    let port = options.port.map_or_else(free_port, Ok)?;
+    let port = options.port.map_or_else(|| free_port(s2_lite.is_some()), Ok)?;
     let data = options.data.unwrap_or_else(|| project.path("data"));
     std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
 
     let mut server = project.command(&built.server);
     server.arg("--listen").arg(format!("{}:{port}", Ipv4Addr::LOCALHOST));
     server.arg("--data").arg(&data).arg("--static").arg(&built.pages);
-    let mut server = server.spawn().context("cannot start driftline-server")?;
-    let pid = Pid::from_raw(i32::try_from(server.id()).context("a process id fits")?);
-    // The server may have stopped by itself: then there is nobody left to tell.
-    ctrlc::set_handler(move || kill(pid, Signal::SIGINT).unwrap_or_default())?;
-
-    wait_for_port(&mut server, port)?;
-    println!("\n  http://localhost:{port}\n\n  data in {}; Ctrl-C stops\n", data.display());
-    let status = server.wait()?;
-    if !status.success() {
-        bail!("driftline-server stopped with {status}");
+    let mut servers = Servers::default();
+    servers.start("driftline-server", server, port)?;
+    if let Some(program) = s2_lite {
+        let next = port.checked_add(1).context("s2-lite takes the port behind the demo's: there is none")?;
+        let mut s2 = project.command(program);
+        s2.args(["--no-dashboard", "--port"]).arg(next.to_string());
+        s2.arg("--local-root").arg(data.join("s2")).env("RUST_LOG", "warn");
+        servers.start("s2-lite", s2, next)?;
+        println!(
+            "\n  s2-lite listens on port {next} of every network this machine is in, without a password"
+        );
     }
-    Ok(())
+    println!("\n  http://localhost:{port}\n\n  data in {}; Ctrl-C stops\n", data.display());
+    servers.wait()
+}
+
+/// Servers that run until one of them ends, which ends all.
+#[derive(Default)]
+struct Servers {
+    running: Vec<(&'static str, Child)>,
+}
+
+impl Servers {
+    /// Starts one, and waits until it answers on its port.
+    fn start(&mut self, name: &'static str, mut command: Command, port: u16) -> Result<()> {
+        let server = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        self.running.push((name, server));
+        let (_, server) = self.running.last_mut().context("it was put there")?;
+        wait_for_port(name, server, port)
+    }
+
+    fn wait(mut self) -> Result<()> {
+        let pids: Vec<_> = self.running.iter().filter_map(|(_, server)| pid(server)).collect();
+        // One that has stopped by itself has nobody left to tell.
+        ctrlc::set_handler(move || {
+            pids.iter().for_each(|pid| kill(*pid, Signal::SIGINT).unwrap_or_default())
+        })?;
+        loop {
+            for (name, server) in &mut self.running {
+                match server.try_wait()? {
+                    Some(status) if status.success() => return Ok(()),
+                    Some(status) => bail!("{name} stopped with {status}"),
+                    None => {}
+                }
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for (_, server) in &mut self.running {
+            if let (Some(pid), Ok(None)) = (pid(server), server.try_wait()) {
+                kill(pid, Signal::SIGINT).unwrap_or_default();
+            }
+            // It has ended, or is about to: whether well or not is no matter here.
+            let _ = server.wait();
+        }
+    }
+}
+
+fn pid(server: &Child) -> Option<Pid> {
+    i32::try_from(server.id()).ok().map(Pid::from_raw)
 }
 
 /// The built demo.
@@ -125,25 +186,29 @@ const FIRST_PORT: u16 = 8787;
 const PORTS_TRIED: u16 = 100;
 const START_TIMEOUT_MS: u64 = 20_000;
 
-fn free_port() -> Result<u16> {
+/// How often it is looked whether a server has ended or answers.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The first free port; with `and_next`, the one behind it is free, too.
+fn free_port(and_next: bool) -> Result<u16> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     (FIRST_PORT..FIRST_PORT + PORTS_TRIED)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| is_free(*port) && (!and_next || is_free(port + 1)))
         .with_context(|| {
             format!("no port is free in {FIRST_PORT}..{}: say one with --port", FIRST_PORT + PORTS_TRIED)
         })
 }
 
-fn wait_for_port(server: &mut Child, port: u16) -> Result<()> {
+fn wait_for_port(name: &str, server: &mut Child, port: u16) -> Result<()> {
     let started = Instant::now();
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if let Some(status) = server.try_wait()? {
-            bail!("driftline-server stopped at its start with {status}");
+            bail!("{name} stopped at its start with {status}");
         }
         if started.elapsed() > Duration::from_millis(START_TIMEOUT_MS) {
-            server.kill()?;
-            bail!("driftline-server does not answer on port {port}");
+            bail!("{name} does not answer on port {port}");
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(POLL);
     }
     Ok(())
 }
@@ -173,7 +238,7 @@ mod tests {
         assert_eq!(options(&[]).expect("all have defaults").backend, Backend::Server);
         assert_eq!(options(&["--backend", "livestore"]).expect("it is known").backend, Backend::LiveStore);
         let error = options(&["--backend", "fax"]).expect_err("no such backend").to_string();
-        assert!(error.contains("fax") && error.contains("livestore"), "{error}");
+        assert!(error.contains("fax") && error.contains("s2"), "{error}");
     }
 
     #[test]

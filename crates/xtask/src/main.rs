@@ -24,10 +24,10 @@ cargo xtask <command>
 
   setup [--for build|demo|test]   install what is missing; says what it does
   build [--force]                 wasm-pack, wasm-opt and esbuild into dist/, then the sizes
-  test [--fast | --long] [--only NAME]...   every check, or the named stages
+  test [--fast | --long] [--build-servers] [--only NAME]...   every check, or the named stages
   tidy                            the rules of the code base that no compiler checks
   size                            what the built files weigh, against wasm-pack.toml
-  demo [--port N] [--data DIR] [--backend server|livestore]   build and serve the demo on loopback
+  demo [--port N] [--data DIR] [--backend server|livestore|s2]   build and serve the demo on loopback
   bench [arguments...]            build, then run tests/bench";
 
 fn main() {

@@ -57,7 +57,15 @@ pub fn tool_folders(project: &Project) -> &'static [PathBuf] {
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 const WASM_PACK_VERSION: &str = "0.15.1";
 const GECKODRIVER_VERSION: &str = "0.37.1";
+const S2_LITE_VERSION: &str = "0.43.4";
 const NODE_MAJOR_AT_LEAST: u32 = 20;
+
+/// What builds s2-lite in 11 minutes of CPU time rather than a multiple of that; its tests need no fast server.
+const S2_LITE_PROFILE: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+];
 
 /// A Debian package and the file that shows that it is installed.
 const BROWSER_PACKAGES: [(&str, &str); 7] = [
@@ -79,6 +87,35 @@ struct Tool {
     /// Whether the lock file of the package is used; wasm-bindgen-cli's does not build here.
     locked: bool,
     only_for_tests: bool,
+    /// Set while it is built.
+    environment: &'static [(&'static str, &'static str)],
+}
+
+/// The program of s2-lite, a server of S2's REST v1, which only some tests and one demo need: it is built by
+/// [`install_s2_lite`], and stays out of PATH, where its name `server` would say nothing.
+pub fn s2_lite() -> PathBuf {
+    let tool = s2_lite_tool();
+    tool.folder().join(tool.program)
+}
+
+/// Builds s2-lite, once.
+pub fn install_s2_lite(project: &Project) -> Result<PathBuf> {
+    let (tool, program) = (s2_lite_tool(), s2_lite());
+    if !program.is_file() {
+        tool.build(project)?;
+    }
+    Ok(program)
+}
+
+fn s2_lite_tool() -> Tool {
+    Tool {
+        package: "s2-lite",
+        program: "server",
+        version: S2_LITE_VERSION.to_owned(),
+        locked: true,
+        only_for_tests: true,
+        environment: &S2_LITE_PROFILE,
+    }
 }
 
 fn tools(project: &Project) -> Result<Vec<Tool>> {
@@ -88,6 +125,7 @@ fn tools(project: &Project) -> Result<Vec<Tool>> {
         version: version.to_owned(),
         locked,
         only_for_tests,
+        environment: &[],
     };
     Ok(vec![
         tool("wasm-bindgen-cli", "wasm-bindgen", &wasm_bindgen_version(project)?, false, false),
@@ -125,10 +163,14 @@ impl Tool {
     }
 
     fn install(&self, project: &Project) -> Result<()> {
-        let name = format!("{} {}", self.package, self.version);
         if self.is_on_user_path() || self.folder().join(self.program).is_file() {
             return Ok(());
         }
+        self.build(project)
+    }
+
+    fn build(&self, project: &Project) -> Result<()> {
+        let name = format!("{} {}", self.package, self.version);
         println!("setup: installing {name} (some minutes, once)");
         let root = self.folder().parent().map(PathBuf::from).context("a tool's folder has a parent")?;
         let mut command = project.cargo();
@@ -137,6 +179,7 @@ impl Tool {
         if self.locked {
             command.arg("--locked");
         }
+        command.envs(self.environment.iter().copied());
         host::run(&mut command)
             .with_context(|| format!("{name} could not be installed; nothing else was changed"))
     }

@@ -13,6 +13,8 @@ use std::time::Instant;
 pub struct Options {
     length: Length,
     only: Vec<String>,
+    /// Whether servers that take minutes to build are built; otherwise their tests run only if they are there.
+    build_servers: bool,
 }
 
 /// How much of the suite runs.
@@ -28,7 +30,7 @@ enum Length {
 }
 
 impl Options {
-    /// Reads `--fast`, `--long` and `--only NAME`, which may be repeated.
+    /// Reads `--fast`, `--long`, `--build-servers`, and `--only NAME`, which may be repeated.
     pub fn from_arguments(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
         let mut words = arguments.iter();
@@ -36,10 +38,11 @@ impl Options {
             match word.as_str() {
                 "--fast" => options.length = Length::Fast,
                 "--long" => options.length = Length::Long,
+                "--build-servers" => options.build_servers = true,
                 "--only" => {
                     options.only.push(words.next().context("--only needs the name of a stage")?.clone())
                 }
-                _ => bail!("test takes --fast, --long and --only NAME, not `{word}`"),
+                _ => bail!("test takes --fast, --long, --build-servers and --only NAME, not `{word}`"),
             }
         }
         Ok(options)
@@ -62,9 +65,28 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Why a stage is left out, if it is. What was asked for by its name, or with everything, is not.
+    fn left_out(&self, stage: &Stage, has_s2_lite: bool) -> Option<&'static str> {
+        let is_wanted = self.build_servers || self.length == Length::Long || !self.only.is_empty();
+        (stage.needs.s2_lite && !has_s2_lite && !is_wanted).then_some(
+            "s2-lite is not built yet; `npm run test:interop` builds it (11 minutes of CPU time, once) and runs these",
+        )
+    }
+}
+
 /// Runs the stages in order, one failure not keeping the others from running.
 pub fn run(project: &Project, options: Options) -> Result<()> {
-    let stages = options.stages()?;
+    let mut stages = options.stages()?;
+    let mut left_out = Vec::new();
+    let has_s2_lite = setup::s2_lite().is_file();
+    stages.retain(|stage| match options.left_out(stage, has_s2_lite) {
+        Some(why) => {
+            left_out.push(format!("{:<16} not run: {why}", stage.name));
+            false
+        }
+        None => true,
+    });
     let browsers = stages.iter().any(|stage| stage.needs.browsers);
     setup::run(project, if browsers { setup::Purpose::Test } else { setup::Purpose::Build })?;
 
@@ -101,6 +123,7 @@ pub fn run(project: &Project, options: Options) -> Result<()> {
         ));
         total += tally;
     }
+    lines.extend(left_out);
     println!(
         "\n== summary\n{}\n{:<16} {:>8.1} s\n",
         lines.join("\n"),
@@ -126,6 +149,7 @@ struct Stage {
 struct Needs {
     dist: bool,
     browsers: bool,
+    s2_lite: bool,
 }
 
 struct Suite<'a> {
@@ -134,13 +158,14 @@ struct Suite<'a> {
 }
 
 const BUILD: &str = "build";
-const NOTHING: Needs = Needs { dist: false, browsers: false };
-const DIST: Needs = Needs { dist: true, browsers: false };
-const BROWSERS: Needs = Needs { dist: false, browsers: true };
-const DIST_AND_BROWSERS: Needs = Needs { dist: true, browsers: true };
+const NOTHING: Needs = Needs { dist: false, browsers: false, s2_lite: false };
+const DIST: Needs = Needs { dist: true, ..NOTHING };
+const BROWSERS: Needs = Needs { browsers: true, ..NOTHING };
+const DIST_AND_BROWSERS: Needs = Needs { dist: true, browsers: true, ..NOTHING };
+const DIST_BROWSERS_AND_S2_LITE: Needs = Needs { dist: true, browsers: true, s2_lite: true };
 
 /// Every stage there is, in the order in which they run: what fails soonest first.
-const STAGES: [Stage; 16] = [
+const STAGES: [Stage; 17] = [
     Stage { name: "tidy", needs: NOTHING, run: |c| check(tidy::run(c.project)) },
     Stage {
         name: "format",
@@ -163,6 +188,7 @@ const STAGES: [Stage; 16] = [
     Stage { name: "wasm-webkit", needs: BROWSERS, run: |c| wasm_tests(c.project, Engine::WebKit) },
     Stage { name: "e2e", needs: DIST_AND_BROWSERS, run: end_to_end },
     Stage { name: "interop", needs: DIST_AND_BROWSERS, run: |c| interop::run(c.project) },
+    Stage { name: "interop-s2", needs: DIST_BROWSERS_AND_S2_LITE, run: |c| interop::run_s2(c.project) },
     Stage { name: "packaging", needs: DIST, run: |c| node_tests::run(c.project, "tests/packaging", |_| {}) },
     Stage { name: "size", needs: DIST, run: |c| check(size::run(c.project)) },
 ];
@@ -325,6 +351,26 @@ mod tests {
     fn the_fast_suite_starts_no_browser() {
         let fast = names(&["--fast"]);
         assert!(fast.contains(&"native") && !fast.contains(&"e2e") && !fast.contains(&"wasm-firefox"));
+    }
+
+    #[test]
+    fn what_would_take_minutes_to_build_is_left_out_unless_it_is_there_or_asked_for() {
+        let left_out = |words: &[&str], has_s2_lite| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            let options = Options::from_arguments(&words).expect("the words are known");
+            let stages = options.stages().expect("the stages are known");
+            let names = stages.iter().filter(|stage| options.left_out(stage, has_s2_lite).is_some());
+            names.map(|stage| stage.name).collect::<Vec<_>>()
+        };
+        assert_eq!(left_out(&[], false), ["interop-s2"]);
+        for (words, has_s2_lite) in [
+            (vec![], true),
+            (vec!["--build-servers"], false),
+            (vec!["--long"], false),
+            (vec!["--only", "interop-s2"], false),
+        ] {
+            assert!(left_out(&words, has_s2_lite).is_empty(), "{words:?}");
+        }
     }
 
     #[test]

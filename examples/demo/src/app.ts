@@ -1,5 +1,5 @@
 // The demo's start: opens the database, connects it to the server that served this page, and shows its parts.
-import { httpRemote, livestore, mizu, openDriftline, registerFileServiceWorker } from 'driftline'
+import { httpRemote, livestore, mizu, openDriftline, registerFileServiceWorker, s2 } from 'driftline'
 import { AlbumSettings, savingCount, showAlbum } from './album.js'
 import { offerDevtools } from './devtools.js'
 import { showFailed } from './failed.js'
@@ -42,10 +42,11 @@ async function start(): Promise<void> {
 /** The demo's server is near and has few guests: it may be asked often, so that its return shows at once. */
 const RETRY = { baseDelayMs: 250, maxDelayMs: 1_000 }
 
-/** How the server that served this page is spoken to. */
+/** How the server that served this page is spoken to, or s2-lite, which stands at the port behind that server's. */
 const BACKENDS = {
   server: () => mizu({ url: location.origin, scope: 'demo', retry: RETRY }),
   livestore: () => livestore({ url: `${location.origin}/livestore`, storeId: 'demo', retry: RETRY }),
+  s2: () => s2({ baseUrl: `${location.protocol}//${location.hostname}:${Number(location.port) + 1}`, basin: 'driftline-demo', stream: 'todos', create: true, retry: RETRY }),
 }
 
 start().catch(error => notify(`The demo could not start. ${explain(error)}`))

@@ -23,6 +23,9 @@ pub const WIRE: &str = "s2";
 pub const MAX_APPEND_RECORDS: usize = 1_000;
 /// Metered bytes of one append, at most; see [`Record::metered_bytes`]. A single record must be smaller than this.
 pub const MAX_APPEND_BYTES: usize = 1024 * 1024;
+/// Bytes of one request, at most, as s2-lite takes them: what is metered may take twice as much where its characters are
+/// escaped.
+pub const MAX_REQUEST_BYTES: usize = 2 * MAX_APPEND_BYTES;
 /// Bytes of one answer or live event, at most: a batch's 1 MiB with every byte escaped, and room for its fields.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// A live read sends a ping at least this often, and is dead without one, in milliseconds.
@@ -85,7 +88,7 @@ pub mod path {
 }
 
 /// A place in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// How many records are before it.
     #[serde(deserialize_with = "position")]

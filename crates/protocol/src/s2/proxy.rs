@@ -61,9 +61,11 @@ pub struct Push {
 }
 
 impl PullArgs {
-    /// The address to GET.
+    /// The address to GET. A sign of percent in it is written as JSON can, too: the published helper decodes the
+    /// parameter twice, others once.
     pub fn address(&self, endpoint: &str) -> String {
         let args = serde_json::to_string(self).expect("the wire's own types are always JSON");
+        let args = args.replace('%', "\\u0025");
         let join = if endpoint.contains('?') { '&' } else { '?' };
         format!("{endpoint}{join}args={}", percent_encode(&args))
     }
