@@ -173,8 +173,10 @@ impl<V: Value> Engine<V> {
         }
         if by_frames {
             self.sessions[session].pull = None;
+            if let Some(op) = pull {
+                self.answer(op);
+            }
             let op = pull.unwrap_or(OpId(self.next_op));
-            self.answer(op);
             self.pull_failed(now, op, session, failure.clone());
         } else {
             // Nothing is heard any more: whether the server is there, a pull will tell.
