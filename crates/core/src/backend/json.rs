@@ -134,13 +134,6 @@ pub(super) fn get(path: String) -> HttpRequest {
 
 /// What an answer's status means, for one that is not the wire's success.
 pub(super) fn refusal(response: &HttpResponse, code: Code) -> WireFailure {
-    #[derive(Deserialize)]
-    struct Said<'a> {
-        #[serde(borrow, alias = "message")]
-        error: Cow<'a, str>,
-    }
-    let said: Option<Said<'_>> = serde_json::from_str(&response.body).ok();
-    let text = said.as_ref().map_or("", |said| &*said.error);
     let kind = match response.status {
         401 => FailureKind::AuthRequired,
         408 | 425 | 429 | 500..=599 => {
@@ -148,7 +141,19 @@ pub(super) fn refusal(response: &HttpResponse, code: Code) -> WireFailure {
         }
         _ => FailureKind::Permanent,
     };
-    let code = if response.status == 401 { Code::AuthRequired } else { code };
+    refusal_as(kind, response, code)
+}
+
+/// The same, where the wire says what it means.
+pub(super) fn refusal_as(kind: FailureKind, response: &HttpResponse, code: Code) -> WireFailure {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(borrow, alias = "message")]
+        error: Cow<'a, str>,
+    }
+    let said: Option<Said<'_>> = serde_json::from_str(&response.body).ok();
+    let text = said.as_ref().map_or("", |said| &*said.error);
+    let code = if kind == FailureKind::AuthRequired { Code::AuthRequired } else { code };
     WireFailure { kind, error: ErrorInfo::of(code, answered(response.status, text, kind)), reset: false }
 }
 

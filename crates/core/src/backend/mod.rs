@@ -376,14 +376,15 @@ impl Codec {
         }
     }
 
-    /// Asks for what follows the cursor, or with `whole`, where the server keeps rows, for all of them.
+    /// Asks for what follows the cursor, or with `whole`, where the server keeps rows, for all of them. Of a server that
+    /// keeps events, `whole` asks for what shows that it is the log that the cursor is of.
     pub fn encode_pull(&mut self, at: Position<'_>, whole: bool) -> Ask {
         match self {
             Self::Mizu(codec) if whole => Ask::Request(codec.encode_snapshot()),
             Self::Mizu(codec) => Ask::Request(codec.encode_pull(at.cursor)),
             Self::LiveStore(codec) => codec.encode_pull(at),
             Self::LiveStore03(codec) => codec.encode_pull(at),
-            Self::S2(codec) => codec.encode_pull(at),
+            Self::S2(codec) => codec.encode_pull(at, whole),
         }
     }
 
@@ -396,7 +397,7 @@ impl Codec {
         match self {
             Self::Mizu(codec) if whole => codec.decode_snapshot(response).map(Pulled::Rows),
             Self::Mizu(codec) => codec.decode_pull(at.cursor, response).map(Pulled::Rows),
-            Self::S2(codec) => codec.decode_pull(at, response).map(Pulled::Events),
+            Self::S2(codec) => codec.decode_pull(at, whole, response).map(Pulled::Events),
             Self::LiveStore(_) | Self::LiveStore03(_) => livestore::decode_pull(response).map(Pulled::Events),
         }
     }

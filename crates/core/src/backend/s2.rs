@@ -16,7 +16,7 @@ use driftline_protocol::{
 use super::{
     Ask, Heard, HttpRequest, HttpResponse, LiveEndpoint, Method, Page, Position, PushItem, PushLimits,
     Pushed, WireFailure, event,
-    json::{get, malformed, post, refusal},
+    json::{get, malformed, post, refusal, refusal_as},
 };
 use crate::{Code, ErrorInfo, FailureKind};
 
@@ -86,7 +86,9 @@ impl S2 {
         }
     }
 
-    pub fn encode_pull(&self, at: Position<'_>) -> Ask {
+    /// Asks for what follows the cursor. Through the proxy, where a stream that ends before it looks like one with nothing
+    /// new, `suspect` asks for what is at the cursor, too.
+    pub fn encode_pull(&self, at: Position<'_>, suspect: bool) -> Ask {
         Ask::Request(match &self.to {
             To::Direct { basin, stream, making } => {
                 let (method, path) = match making.get() {
@@ -97,7 +99,10 @@ impl S2 {
                 let body = if method == Method::Put { "{}".to_owned() } else { String::new() };
                 HttpRequest { method, body, headers: self.headers(), ..get(path) }
             }
-            To::Proxy { store_id, .. } => get(args(store_id, at, false)),
+            To::Proxy { store_id, .. } => {
+                let cursor = at.cursor - u64::from(suspect && at.cursor > 0);
+                get(args(store_id, Position { cursor, ..at }, false))
+            }
         })
     }
 
@@ -139,24 +144,39 @@ impl S2 {
                 true => Ok(Pushed::Provisional),
                 false => Err(malformed(Code::InvalidPush, "the proxy did not append the events")),
             },
-            _ => Err(refusal(response, Code::InvalidPush)),
+            _ => Err(refused(response, Code::InvalidPush)),
         }
     }
 
-    pub fn decode_pull(&self, at: Position<'_>, response: &HttpResponse) -> Result<Page, WireFailure> {
+    pub fn decode_pull(
+        &self,
+        at: Position<'_>,
+        suspect: bool,
+        response: &HttpResponse,
+    ) -> Result<Page, WireFailure> {
         let broken = |error| malformed(Code::InvalidPull, error);
         let To::Direct { making, .. } = &self.to else {
             if response.status != 200 {
-                return Err(refusal(response, Code::InvalidPull));
+                return Err(refused(response, Code::InvalidPull));
             }
-            return whole(&response.body);
+            let page = whole(&response.body)?;
+            return match page.events.first() {
+                Some(first) if at.cursor > 0 && first.parent_seq_num > at.cursor => {
+                    Err(begins_later(first.parent_seq_num, at.cursor))
+                }
+                None if at.cursor > 0 && suspect => {
+                    Err(gone(format!("the stream ends before {}, to which it had been read", at.cursor)))
+                }
+                _ => Ok(page),
+            };
         };
         let next = match (making.get(), response.status) {
             (Making::IfMissing, 404) => Some(Making::Basin),
             // Who may not make basins may still make streams in one that is there.
             (Making::Basin, 200 | 201 | 403 | 404 | 405 | 409) => Some(Making::Stream),
             (Making::Stream, 200 | 201 | 409) => Some(Making::Made),
-            (Making::Basin | Making::Stream, _) => {
+            // It may be lost again; one that is missing right after it was made is not made without end.
+            (Making::Basin | Making::Stream | Making::Made, _) => {
                 making.set(Making::IfMissing);
                 None
             }
@@ -171,10 +191,7 @@ impl S2 {
                 let batch = s2::decode_batch(&response.body).map_err(broken)?;
                 let first = batch.records.first().map_or(at.cursor, |record| record.seq_num);
                 if first > at.cursor && at.cursor > 0 {
-                    return Err(gone(format!(
-                        "the stream begins at {first} and had been read to {}",
-                        at.cursor
-                    )));
+                    return Err(begins_later(first, at.cursor));
                 }
                 let has_more = batch.tail.is_none() && !batch.records.is_empty();
                 Ok(Page { events: events(batch), has_more, identity: None, is_answer: true })
@@ -189,7 +206,7 @@ impl S2 {
                 }
                 Ok(Page { events: Vec::new(), has_more: false, identity: None, is_answer: true })
             }
-            _ => Err(refusal(response, Code::InvalidPull)),
+            _ => Err(refused(response, Code::InvalidPull)),
         }
     }
 
@@ -199,10 +216,12 @@ impl S2 {
             Err(error) => return vec![Heard::Broken(error.to_string())],
         };
         let heard = parsed.iter().map(|event| match Live::decode(event) {
-            Ok(Live::Batch(batch)) => Heard::Page(
-                Page { events: events(batch), has_more: false, identity: None, is_answer: false },
-                None,
-            ),
+            Ok(Live::Batch(batch)) => {
+                let end = batch.records.last().map(|last| last.seq_num + 1);
+                let has_more = batch.tail.is_none_or(|tail| Some(tail.seq_num) != end);
+                let events = events(batch);
+                Heard::Page(Page { events, has_more, identity: None, is_answer: false }, None)
+            }
             Ok(Live::Ping(tail)) => Heard::Head(Some(tail.tail.seq_num)),
             Ok(Live::Done) => Heard::Broken("the service ended the live read".to_owned()),
             Ok(Live::Error { message }) => Heard::Broken(message),
@@ -263,6 +282,21 @@ fn events(batch: Batch) -> Vec<Event> {
         Event { seq_num: position, parent_seq_num: record.seq_num, ..event }
     });
     read.collect()
+}
+
+/// What a refusal means. A token that has expired, or is not for this stream, is a person's to see to, and a stream that is
+/// missing, or about to be deleted, may be made anew: neither is the fault of what was to be sent.
+fn refused(response: &HttpResponse, code: Code) -> WireFailure {
+    let kind = match response.status {
+        401 | 403 => FailureKind::AuthRequired,
+        404 | 409 => FailureKind::Temporary { after_ms: None, counts_attempt: false },
+        _ => return refusal(response, code),
+    };
+    refusal_as(kind, response, code)
+}
+
+fn begins_later(first: u64, cursor: u64) -> WireFailure {
+    gone(format!("the stream begins at {first} and had been read to {cursor}"))
 }
 
 fn gone(why: String) -> WireFailure {

@@ -39,7 +39,15 @@ impl<V: Value> Engine<V> {
                 if holder.live != Live::Open {
                     return;
                 }
+                let streams = holder.codec.streams();
                 for heard in holder.codec.hear(&text) {
+                    if streams
+                        && self.sessions[session].live_failures > 0
+                        && !matches!(heard, Heard::Broken(_))
+                    {
+                        self.sessions[session].live_failures = 0;
+                        self.network_is_there(session);
+                    }
                     self.take_heard(now, session, heard);
                 }
             }
@@ -61,18 +69,25 @@ impl<V: Value> Engine<V> {
         holder.heard_at = now;
         holder.pinged_at = None;
         let frames = holder.codec.opened();
-        // What is asked and answered over it shows by its answers whether the server is there.
-        if !holder.codec.asks_by_frames() {
+        // What is asked and answered over it shows by its answers whether the server is there, and what streams by itself by
+        // what it brings: a proxy may answer its own failures as if all were well.
+        let streams = holder.codec.streams();
+        if !holder.codec.asks_by_frames() && !streams {
             holder.live_failures = 0;
         }
-        let line = holder.line;
-        // A channel that opens is a network that is there.
-        self.lines[line].not_before = None;
-        self.stirred.insert(line);
+        if !streams {
+            self.network_is_there(session);
+        }
         self.send_frames(session, frames);
         self.plan_ping(now, session);
-        self.want_pull(now, session, true);
+        self.want_pull(now, session, !streams);
         self.set_remote_state(session);
+    }
+
+    fn network_is_there(&mut self, session: usize) {
+        let line = self.sessions[session].line;
+        self.lines[line].not_before = None;
+        self.stirred.insert(line);
     }
 
     fn take_heard(&mut self, now: Timestamp, session: usize, heard: Heard) {
@@ -125,9 +140,11 @@ impl<V: Value> Engine<V> {
             return;
         }
         let holder = &mut self.sessions[session];
-        let at_head = !has_more && holder.held.is_empty();
+        // What is asked by requests is answered by them: this may have been told before it was asked.
+        let at_head = !has_more && holder.held.is_empty() && holder.codec.asks_by_frames();
         let pull = if at_head { holder.pull.take() } else { None };
-        if pull.is_none() && !has_more && !holder.held.is_empty() && holder.pull.is_none() {
+        let is_end = !has_more || holder.codec.streams();
+        if pull.is_none() && is_end && !holder.held.is_empty() && holder.pull.is_none() {
             holder.gap_runs += 1;
             self.want_pull(now, session, false);
         }
@@ -226,7 +243,8 @@ impl<V: Value> Engine<V> {
     fn plan_ping(&mut self, now: Timestamp, session: usize) {
         let codec = &self.sessions[session].codec;
         if codec.ping().is_some() || codec.silence_max_ms().is_some() {
-            let at = now + PING_MS;
+            let holder = &self.sessions[session];
+            let at = codec.silence_max_ms().map_or(now + PING_MS, |silence_ms| holder.heard_at + silence_ms);
             self.sessions[session].ping_at = Some(at);
             self.set_timer(at, Timer::Ping(session));
         }
@@ -240,7 +258,7 @@ impl<V: Value> Engine<V> {
         }
         let silent_since = holder.codec.silence_max_ms().map(|silence_ms| holder.heard_at + silence_ms);
         if holder.pinged_at.is_some_and(|pinged_at| holder.heard_at < pinged_at && silent_since.is_none())
-            || silent_since.is_some_and(|until| until < now)
+            || silent_since.is_some_and(|until| until <= now)
         {
             let failure = WireFailure::of_transport(&TransportError::TimedOut);
             return self.live_broken(now, session, &failure);

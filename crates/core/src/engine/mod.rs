@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     Config, ErrorInfo, Input, OpId, Output, Timestamp, TxId, Value, WakeReason,
-    backend::WireFailure,
+    backend::{Position, WireFailure},
     output::{Haste, RowChange, TxEvent},
     random::Random,
     spec::{CollectionId, RemoteId},
@@ -122,10 +122,12 @@ enum Op {
         txs: Vec<(TxIx, usize)>,
         last: u64,
     },
-    /// Whether all rows were asked for.
+    /// Whether all rows were asked for, and the cursor that it was asked from: what comes over a live connection meanwhile
+    /// may move it.
     Pull {
         session: usize,
         whole: bool,
+        from: u64,
     },
 }
 
@@ -240,8 +242,9 @@ impl<V: Value> Engine<V> {
                     };
                     self.handle_pushed(now, op, session, &txs, last, pushed);
                 }
-                Some(Op::Pull { session, whole }) => {
+                Some(Op::Pull { session, whole, from }) => {
                     let (codec, position) = self.sessions[session].codec_and_position();
+                    let position = Position { cursor: from, ..position };
                     let pulled = match &result {
                         Ok(response) => codec.decode_pull(position, whole, response),
                         Err(error) => Err(WireFailure::of_transport(error)),

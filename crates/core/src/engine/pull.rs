@@ -69,10 +69,14 @@ impl<V: Value> Engine<V> {
         let suspect = core::mem::take(&mut holder.suspect);
         // Of a server that keeps rows the whole from the very beginning, too: a wire without events leaves out
         // silently what was trimmed since.
-        let whole = !holder.codec.keeps_events() && (suspect || holder.cursor.unwrap_or(0) == 0);
+        let from = holder.cursor.unwrap_or(0);
+        // Of one that keeps events, whether it is still that log, before anything is written to it.
+        let is_new =
+            if holder.codec.keeps_events() { holder.doubt.is_some() || !holder.caught_up } else { from == 0 };
+        let whole = suspect || is_new;
         let (codec, position) = holder.codec_and_position();
         let ask = codec.encode_pull(position, whole);
-        let op = self.op(Op::Pull { session, whole });
+        let op = self.op(Op::Pull { session, whole, from });
         self.sessions[session].pull = Some(op);
         self.ask(now, session, op, ask);
     }

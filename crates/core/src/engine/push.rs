@@ -190,7 +190,10 @@ impl<V: Value> Engine<V> {
             }
             Ok(Pushed::Appended) => self.appended(now, session, pushed, &txs, last),
             Ok(Pushed::Provisional) => self.read_back(now, session, &txs),
-            Ok(Pushed::Ahead(head)) => self.overtaken(now, session, &txs, head),
+            Ok(Pushed::Ahead(head)) => {
+                let meant_for = last - pushed.iter().map(|(_, count)| *count as u64).sum::<u64>();
+                self.overtaken(now, session, &txs, meant_for, head);
+            }
             Err(failure) if pushed.len() > 1 && self.is_refusal(session, &failure) => {
                 // One of them is what the backend refuses; each alone shows which.
                 if self.sessions[session].codec.keeps_events() {
@@ -268,15 +271,16 @@ impl<V: Value> Engine<V> {
 
     /// The log goes on behind the head that they were meant for: what is there is read, and they are sent
     /// again behind it, but for those that turn out to be there themselves.
-    fn overtaken(&mut self, now: Timestamp, session: usize, txs: &[TxIx], head: Option<u64>) {
+    fn overtaken(&mut self, now: Timestamp, session: usize, txs: &[TxIx], meant_for: u64, head: Option<u64>) {
         let holder = &mut self.sessions[session];
         let (line, cursor) = (holder.line, holder.cursor.unwrap_or(0));
         holder.conflicts = holder.conflicts.saturating_add(1);
         let conflicts = holder.conflicts;
-        if let Some(head) = head.filter(|&head| head < cursor) {
-            let why = format!("its log ends at {head} and had reached {cursor}");
+        if let Some(head) = head.filter(|&head| head < meant_for) {
+            let why = format!("its log ends at {head} and had reached {meant_for}");
             self.reset(now, session, &ErrorInfo::of(Code::BackendReset, why));
-        } else if head == Some(cursor) {
+        } else if head.is_some_and(|head| head <= cursor) {
+            // What came over the live connection meanwhile is behind it, or where it is.
             self.sessions[session].head = cursor;
         } else {
             self.sessions[session].doubt_the_head();

@@ -7,8 +7,8 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use driftline_core::{
     CollectionSpec, CommitError, Config, DraftKind, Engine, Error, HttpRequest, HttpResponse, Input,
-    LeaseName, LiveEvent, Loaded, LogRead, MutationDraft, OpId, Output, Record, RemoteSpec, RetryPolicy,
-    RowChange, Scope, Strategy, Timestamp, TransactionDraft, TxEvent, TxId, Value as _,
+    LeaseName, LiveEndpoint, LiveEvent, Loaded, LogRead, MutationDraft, OpId, Output, Record, RemoteSpec,
+    RetryPolicy, RowChange, Scope, Strategy, Timestamp, TransactionDraft, TxEvent, TxId, Value as _,
     spec::{BackendSpec, CollectionId, MizuDialect, MizuPoke, RemoteId},
     view::TransactionState,
 };
@@ -53,6 +53,8 @@ pub struct Tab {
     pub ready: Vec<CollectionId>,
     pub rekeyed: Vec<(String, String)>,
     pub live: Vec<RemoteId>,
+    /// Where the last one was opened.
+    pub endpoint: Option<LiveEndpoint>,
     /// What was sent over live connections.
     pub frames: Vec<String>,
     pub wake: Option<Timestamp>,
@@ -86,6 +88,7 @@ impl Tab {
             ready: Vec::new(),
             rekeyed: Vec::new(),
             live: Vec::new(),
+            endpoint: None,
             frames: Vec::new(),
             wake: None,
             grants,
@@ -235,7 +238,10 @@ impl Tab {
             Output::Transaction(id, event) => self.events.push((id, event)),
             Output::Ready(collection) => self.ready.push(collection),
             Output::Synced(collection) => self.synced.push(collection),
-            Output::OpenLive(remote, _) => self.live.push(remote),
+            Output::OpenLive(remote, endpoint) => {
+                self.live.push(remote);
+                self.endpoint = Some(endpoint);
+            }
             Output::SendFrame(remote, frame) => {
                 assert!(self.live.contains(&remote), "nothing is sent over a closed connection");
                 self.frames.push(frame);

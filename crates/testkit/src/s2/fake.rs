@@ -300,6 +300,11 @@ impl S2Server for FakeS2 {
 const PROXY_BASIN: &str = "sync-s2-basin";
 
 impl FakeProxy {
+    /// Drops a store's records before a place.
+    pub fn trim(&self, store_id: &str, before: u64) {
+        self.s2.trim(PROXY_BASIN, &stream_name(store_id), before);
+    }
+
     /// The records of a store.
     pub fn records(&self, store_id: &str) -> Vec<Record> {
         self.s2.records(PROXY_BASIN, &stream_name(store_id))
