@@ -15,6 +15,7 @@ const bundles = [
   { source: 'js/react.ts', out: 'react.js', format: 'esm', over: 'js/index.ts' },
   { source: 'js/testing.ts', out: 'testing.js', format: 'esm', over: 'js/index.ts' },
   { source: 'js/devtools.ts', out: 'devtools.js', format: 'esm', over: 'js/index.ts' },
+  { source: 'js/vite.ts', out: 'vite.js', format: 'esm' },
   { source: 'js/worker.ts', out: 'worker.js', format: 'esm', standsAlone: true },
   { source: 'sw/index.ts', out: 'sw/index.js', format: 'esm' },
   { source: 'sw/ready.ts', out: 'sw.js', format: 'iife', standsAlone: true },

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -86,6 +86,47 @@ test('a Vite app builds, with the worker and the wasm file among its assets', as
   const assets = readdirSync(path.join(app, 'dist/assets'))
   assert.ok(assets.some(name => /^client-.*\.wasm$/.test(name)), `the page's wasm file is not among ${assets}`)
   assert.ok(assets.some(name => /^worker-.*\.js$/.test(name)), `the worker is not among ${assets}`)
+})
+
+test('with the plugin, Vite’s build has the ready service worker where the page looks for it, and warns of nothing', async () => {
+  write('with-plugin.config.js', `
+    import { driftline } from 'driftline/vite'
+    export default { base: '/app/', plugins: [driftline({ serviceWorker: '/workers/files.js' })], build: { outDir: 'with-plugin', rolldownOptions: { checks: { bundlerTimings: false } } } }
+  `)
+  const { stdout, stderr } = await runOrShow(process.execPath, [bin('vite', 'bin/vite.js'), 'build', '--logLevel', 'warn', '--config', 'with-plugin.config.js'])
+  assert.equal(stdout.trim() + stderr.trim(), '', 'Vite warns of nothing')
+  const emitted = path.join(app, 'with-plugin/workers/files.js')
+  const source = readFileSync(emitted, 'utf8')
+  assert.ok(readFileSync(path.join(installed, 'dist/sw.js'), 'utf8').startsWith(source.trimEnd()))
+  assert.doesNotMatch(source, /sourceMappingURL/)
+  await run(process.execPath, ['--check', emitted])
+})
+
+test('with the plugin, Vite’s dev server gives the service worker, the library as it is, and its wasm file', async () => {
+  const { driftline } = await import(pathToFileURL(path.join(installed, 'dist/vite.js')).href)
+  const { createServer } = await import('vite')
+  const server = await createServer({ root: app, configFile: false, logLevel: 'error', plugins: [driftline()], server: { port: 0, host: '127.0.0.1', ws: false } })
+  try {
+    await server.listen()
+    const { port } = server.httpServer.address()
+    const get = async at => {
+      const answer = await fetch(`http://127.0.0.1:${port}${at}`)
+      return { type: answer.headers.get('content-type'), text: await answer.text() }
+    }
+    const worker = await get('/driftline-sw.js')
+    assert.match(worker.type, /^text\/javascript/)
+    assert.ok(readFileSync(path.join(installed, 'dist/sw.js'), 'utf8').startsWith(worker.text.trimEnd()))
+    const page = await get('/main.js')
+    const [, library] = /["'](\/[^"']*driftline[^"']*)["']/.exec(page.text) ?? []
+    assert.equal(library?.replace(/\?.*$/, ''), '/node_modules/driftline/dist/index.js', 'it is not bundled ahead, away from its files')
+    const { text } = await get(library)
+    const [, wasm] = /new URL\(["']([^"']*client\.wasm)["']/.exec(text) ?? []
+    assert.ok(wasm !== undefined, 'the library says where its wasm file is')
+    const file = await get(new URL(wasm, `http://localhost${library}`).pathname)
+    assert.equal(file.type, 'application/wasm')
+  } finally {
+    await server.close()
+  }
 })
 
 test('an esbuild app builds without a warning', async () => {
