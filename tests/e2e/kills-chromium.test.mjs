@@ -6,4 +6,4 @@ import { Profile } from './support/tabs.mjs'
 /** Both tabs write at full speed, the hidden one too. */
 const FLAGS = ['--disable-background-timer-throttling', '--disable-renderer-backgrounding']
 
-tellOfKills({ engine: 'Chromium', kills: 16, launch: folder => Profile.launchHiding(folder, FLAGS) })
+tellOfKills({ engine: 'Chromium', kills: 16, empties: true, launch: folder => Profile.launchHiding(folder, FLAGS) })
