@@ -517,3 +517,44 @@ fn the_largest_change_fits_into_a_request_whatever_its_characters() {
         }
     }
 }
+
+/// What came over a connection when the published servers were recorded, piece by piece; ends where a piece was cut.
+fn recorded(file: &str, conn: &str) -> Vec<String> {
+    let path = format!("{}/../../tests/vectors/transcripts/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let pieces =
+        lines.filter(|line| line["conn"] == conn).filter_map(|line| line["sse"].as_str().map(str::to_owned));
+    pieces.take_while(|piece| !piece.contains('…')).collect()
+}
+
+#[test]
+fn what_the_published_servers_were_recorded_to_send_is_read_to_where_it_ends() {
+    // Through the proxy: four batches after a pull that found nothing; two of the events have the same number.
+    let mut device = Device::of(&Server::Proxy(FakeProxy::default()), 1);
+    device.tab.answer_request(200, &recorded("sync-s2-proxy.jsonl", "pull")[0]);
+    device.tab.hear(device.remote, LiveEvent::Opened);
+    for piece in recorded("sync-s2-proxy.jsonl", "B-live") {
+        // Cut anywhere, as a network cuts.
+        let (one, other) = piece.split_at(piece.len() / 2);
+        for part in [one, other] {
+            device.tab.hear(device.remote, LiveEvent::Frame(part.to_owned()));
+        }
+    }
+    assert_eq!(device.tab.engine.remote(device.remote).unwrap().cursor, Some(5));
+    assert_eq!(device.state(), RemoteState::Live);
+
+    // Directly: what is there, then what comes, with records that are no events.
+    let mut device = Device::of(&Server::Direct(FakeS2::default()), 1);
+    device.tab.answer_request(416, r#"{"tail":{"seq_num":0,"timestamp":0}}"#);
+    device.tab.hear(device.remote, LiveEvent::Opened);
+    for conn in ["sse0", "sse-live"] {
+        for piece in recorded("s2-lite.jsonl", conn).iter().filter(|piece| !piece.contains("[DONE]")) {
+            device.tab.hear(device.remote, LiveEvent::Frame(piece.clone()));
+        }
+    }
+    assert_eq!(device.tab.engine.remote(device.remote).unwrap().cursor, Some(8));
+    assert!(device.tab.errors.is_empty(), "{:?}", device.tab.errors);
+    device.tab.hear(device.remote, LiveEvent::Frame("data: [DONE]\n\n".into()));
+    assert!(device.tab.live.is_empty(), "it is made anew from where it got to");
+}

@@ -28,8 +28,8 @@ export class Gate {
   }
 
   /**
-   * What becomes of a request: `pass`; `lose`, its answer is lost after it was acted upon; `drop`, it never arrives; or
-   * `{ status, body }`, its answer. Tests set it; it is called with what is in `asked`.
+   * What becomes of a request: `pass`; `lose`, its answer breaks off behind its head after it was acted upon; `drop`, it never
+   * arrives; or `{ status, body }`, its answer. Tests set it; it is called with what is in `asked`.
    */
   rule = () => 'pass'
 
@@ -84,6 +84,9 @@ export class Gate {
     }))
     if (rule === 'lose') {
       await answer.arrayBuffer()
+      // Without a head, a browser would send by itself again what it had sent over a connection that was used before.
+      response.writeHead(answer.status, { ...cors, 'content-length': 100 })
+      response.flushHeaders()
       response.destroy()
       return
     }
