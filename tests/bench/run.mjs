@@ -10,6 +10,7 @@ import { chromium } from 'playwright-core'
 import { buildPages } from './support/build.mjs'
 import { installPeers } from './support/peers.mjs'
 import { serve } from './support/serve.mjs'
+import { seed, startSyncServer } from './support/sync-server.mjs'
 import { table } from './support/table.mjs'
 import { MEASURES, takeSamples } from './support/measures.mjs'
 
@@ -43,10 +44,18 @@ async function runAll(folder, { runs, chosen }) {
   const results = []
   let failed = 0
   let browser = ''
+  // The server that rows are pulled from and pushed to, if some measure wants it.
+  let syncServer
   try {
+    const seeds = new Set(chosen.flatMap(measure => measure.seeds ?? []))
+    if (chosen.some(measure => measure.seeds !== undefined)) {
+      syncServer = await startSyncServer(new URL(server.url).origin)
+      await seed(syncServer.url, seeds)
+    }
     for (const measure of chosen) {
       const context = await chromium.launchPersistentContext(join(folder, measure.name), { executablePath: options.chromium, args: ARGUMENTS })
       context.setDefaultTimeout(MEASURE_TIMEOUT_MS)
+      await context.addInitScript(url => { globalThis.syncUrl = url }, syncServer?.url)
       try {
         const pageOf = pages(context, server.url, measure.pages ?? {})
         browser = await (await pageOf('driftline')).evaluate(() => /Chrom\w+\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? navigator.userAgent)
@@ -63,6 +72,7 @@ async function runAll(folder, { runs, chosen }) {
     }
   } finally {
     await server.close()
+    await syncServer?.stop()
   }
   const load = loadavg().map(average => average.toFixed(1)).join(' ')
   console.log(table(results, options['no-peers'] ? [] : PEERS))

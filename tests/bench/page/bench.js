@@ -3,6 +3,7 @@ import { drain } from './drain.js'
 import { manyDurable, manyOneByOne, durable } from './durable.js'
 import { growth, insert, update } from './insert.js'
 import { memory } from './memory.js'
+import { pullHttp, pullLivestore, pullMizu } from './pull.js'
 import { reload } from './reload.js'
 import { save } from './save.js'
 import { serve } from './serve.js'
@@ -18,4 +19,4 @@ for (const call of ['instantiate', 'instantiateStreaming']) {
   }
 }
 
-globalThis.bench = { insert, update, growth, durable, manyDurable, manyOneByOne, reload, drain, memory, save, serve }
+globalThis.bench = { insert, update, growth, durable, manyDurable, manyOneByOne, reload, drain, memory, save, serve, pullMizu, pullLivestore, pullHttp }

@@ -55,6 +55,18 @@ export const MEASURES = [
     ],
   },
   {
+    name: 'pullMizu', contenders: ['driftline', 'raw', 'replicache'], seeds: [50_000],
+    lines: pullLines('50,000 rows, mizu’s snapshot', 'fetch, JSON.parse, Map, segments in IndexedDB'),
+  },
+  {
+    name: 'pullLivestore', contenders: ['driftline', 'raw'], seeds: [50_000],
+    lines: pullLines('50,000 events, LiveStore over a WebSocket', 'the same pages, JSON.parse, Map, segments'),
+  },
+  {
+    name: 'pullHttp', contenders: ['driftline', 'raw'], seeds: [50_000],
+    lines: pullLines('50,000 events, LiveStore over HTTP', 'fetch, JSON.parse, Map, segments'),
+  },
+  {
     name: 'memory', contenders: ['driftline'], rounds: 1, take: memory,
     lines: [
       { key: 'pending', title: 'memory of a pending transaction', measured: 'bytes' },
@@ -70,6 +82,15 @@ export const MEASURES = [
     lines: [{ key: 'serve', title: '64 MiB from the service worker', raw: 'respondWith(new Response(file))', work: 64, unit: 'MiB' }],
   },
 ]
+
+/** What each pull is measured by. */
+function pullLines(title, raw) {
+  return [
+    { key: 'readable', title: `${title}: until readable`, raw, work: 50_000, unit: 'rows' },
+    { key: 'stored', title: `${title}: until stored`, raw, work: 50_000, unit: 'rows' },
+    { key: 'blocked', title: `${title}: longest time the page was blocked` },
+  ]
+}
 
 /** Takes the samples `{ contender, values }` of a measure: as many of ours and the floor as there are rounds, fewer of slow peers. */
 export async function takeSamples(measure, { pageOf, runs, withPeers, tick }) {

@@ -2,8 +2,8 @@
 import { dropDatabase, makeIDBName } from 'replicache'
 import { ReplicacheImpl } from 'replicache/impl'
 
-/** Opens a store. Nothing is sent before `drained` is called; without `server`, nothing at all. */
-export function openReplicache({ name = `replicache-${crypto.randomUUID()}`, server } = {}) {
+/** Opens a store. Nothing is sent before `drained` is called; without `server`, nothing at all. `puller` answers pulls instead. */
+export function openReplicache({ name = `replicache-${crypto.randomUUID()}`, server, puller } = {}) {
   let open
   const opened = new Promise(resolve => { open = resolve })
   const replicache = new ReplicacheImpl({
@@ -21,6 +21,7 @@ export function openReplicache({ name = `replicache-${crypto.randomUUID()}`, ser
       await opened
       return server === undefined ? new Promise(() => {}) : ask(`${server}/replicache/push`, request)
     },
+    ...(puller === undefined ? {} : { puller }),
     ...(server === undefined ? {} : { puller: async request => ask(`${server}/replicache/pull`, request) }),
   })
   return {
