@@ -5,11 +5,12 @@
 mod support;
 
 use driftline_core::{
-    LiveEvent, TxEvent,
+    DraftKind, LiveEvent, TxEvent,
     spec::{BackendSpec, CollectionId, LiveStoreWire, RemoteId},
+    view::TransactionState,
 };
 use serde_json::{Value, json};
-use support::{Disk, Tab};
+use support::{Disk, Tab, draft};
 
 fn caught_up(disk: &Disk) -> (Tab, RemoteId, CollectionId) {
     let mut tab = Tab::open(disk, 1);
@@ -23,7 +24,8 @@ fn caught_up(disk: &Disk) -> (Tab, RemoteId, CollectionId) {
 }
 
 fn asked(tab: &mut Tab, tag: &str) -> Value {
-    let frames: Vec<Value> = tab.frames.drain(..).map(|frame| serde_json::from_str(&frame).unwrap()).collect();
+    let frames: Vec<Value> =
+        tab.frames.drain(..).map(|frame| serde_json::from_str(&frame).unwrap()).collect();
     frames.into_iter().find(|frame| frame["tag"] == tag).unwrap_or_else(|| panic!("no {tag}"))
 }
 
@@ -52,4 +54,98 @@ fn a_connection_that_breaks_while_no_pull_runs_leaves_what_else_is_under_way() {
     let next = tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
     tab.settle();
     assert!(tab.events_of(next).contains(&TxEvent::Durable));
+}
+
+#[test]
+fn a_connection_that_answers_pings_alone_is_left_while_a_pull_waits() {
+    let (mut tab, remote, _) = caught_up(&Disk::default());
+    tab.engine.pull_now(tab.now, remote).unwrap();
+    tab.settle();
+    asked(&mut tab, "SyncWsRpc.Pull");
+    for _ in 0..8 {
+        tab.advance(5_000);
+        if tab.live.is_empty() {
+            return;
+        }
+        tell(&mut tab, remote, &json!({ "_tag": "Pong" }));
+    }
+    panic!("who answers pings need not serve: the pull has waited for 40 s");
+}
+
+#[test]
+fn of_a_transaction_that_had_landed_in_part_all_is_sent_to_another_log() {
+    let (mut tab, remote, todos) = caught_up(&Disk::default());
+    let rows = ["a", "b"].map(|key| draft(todos, key, DraftKind::Insert(json!({ "id": key }))));
+    let tx = tab.transact(rows.to_vec()).unwrap();
+    tab.settle();
+    let push = asked(&mut tab, "SyncWsRpc.Push");
+    let batch = push["payload"]["batch"].as_array().unwrap().clone();
+    // The connection breaks before the answer, and the pull after it brings the first half of what landed.
+    tab.live.clear();
+    tab.hear(remote, LiveEvent::Closed);
+    while tab.live.is_empty() {
+        tab.advance(1_000);
+    }
+    tab.hear(remote, LiveEvent::Opened);
+    let pull = asked(&mut tab, "SyncWsRpc.Pull");
+    tell(&mut tab, remote, &page(&pull, &batch[..1], "MoreUnknown"));
+    let mut other = page(&pull, &[], "NoMore");
+    other["values"][0]["backendId"] = "b2".into();
+    tell(&mut tab, remote, &other);
+    let pull = asked(&mut tab, "SyncWsRpc.Pull");
+    other["requestId"] = pull["id"].clone();
+    tell(&mut tab, remote, &other);
+    while tab.frames.iter().all(|frame| !frame.contains("SyncWsRpc.Push")) {
+        tab.advance(1_000);
+    }
+    let again = asked(&mut tab, "SyncWsRpc.Push");
+    let sessions = |batch: &Value| -> Vec<String> {
+        batch.as_array().unwrap().iter().map(|event| event["sessionId"].to_string()).collect()
+    };
+    assert_eq!(sessions(&again["payload"]["batch"]), sessions(&json!(batch)), "of {tx}");
+}
+
+#[test]
+fn a_stream_of_which_nothing_is_left_is_appended_to_at_its_tail() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let spec = BackendSpec::S2 { basin: "b".into(), stream: "s".into(), create: false };
+    let remote = tab.connect(spec);
+    let todos = tab.register_at("todos", remote, "todo");
+    tab.answer_request(416, r#"{"tail":{"seq_num":5,"timestamp":1}}"#);
+    tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
+    tab.settle();
+    let append: Value = serde_json::from_str(&tab.requests.last().unwrap().2.body).unwrap();
+    assert_eq!(append["match_seq_num"], 5);
+}
+
+#[test]
+fn what_another_tab_has_pushed_completes_once_though_its_rows_come_back_just_then() {
+    let disk = Disk::default();
+    let (mut tab, remote, todos) = caught_up(&disk);
+    let tx = tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
+    tab.settle();
+    let push = asked(&mut tab, "SyncWsRpc.Push");
+    let exit = json!({ "_tag": "Success", "value": {} });
+    tell(&mut tab, remote, &json!({ "_tag": "Exit", "requestId": push["id"], "exit": exit }));
+    assert_eq!(tab.state(tx), TransactionState::PersistedAwaitingSync);
+
+    let mut heir = Tab::open_with(&disk, 2, false);
+    let wire = LiveStoreWire::WebSocket;
+    let remote = heir.connect(BackendSpec::LiveStore { store_id: "s".into(), wire });
+    heir.register_at("todos", remote, "todo");
+    let epoch = disk.borrow().epochs["r/remote"] + 1;
+    disk.borrow_mut().epochs.insert("r/remote".into(), epoch);
+    heir.input(driftline_core::Input::LeaseGained("r/remote".into(), epoch));
+    heir.drain();
+    heir.input(driftline_core::Input::Live(remote, LiveEvent::Opened));
+    heir.drain();
+    let pull = asked(&mut heir, "SyncWsRpc.Pull");
+    let batch = push["payload"]["batch"].as_array().unwrap();
+    heir.input(driftline_core::Input::Live(
+        remote,
+        LiveEvent::Frame(page(&pull, batch, "NoMore").to_string()),
+    ));
+    heir.settle();
+    let times = heir.events_of(tx).into_iter().filter(|event| *event == TxEvent::Completed).count();
+    assert_eq!(times, 1, "{:?}", heir.events_of(tx));
 }

@@ -193,19 +193,13 @@ impl S2 {
                 if first > at.cursor && at.cursor > 0 {
                     return Err(begins_later(first, at.cursor));
                 }
+                if let (true, Some(tail)) = (batch.records.is_empty(), batch.tail) {
+                    return at_tail(at, tail.seq_num);
+                }
                 let has_more = batch.tail.is_none() && !batch.records.is_empty();
                 Ok(Page { events: events(batch), has_more, identity: None, is_answer: true })
             }
-            416 => {
-                let tail = s2::decode_tail(&response.body).map_err(broken)?.tail.seq_num;
-                if tail < at.cursor {
-                    return Err(gone(format!(
-                        "the stream ends at {tail} and had been read to {}",
-                        at.cursor
-                    )));
-                }
-                Ok(Page { events: Vec::new(), has_more: false, identity: None, is_answer: true })
-            }
+            416 => at_tail(at, s2::decode_tail(&response.body).map_err(broken)?.tail.seq_num),
             _ => Err(refused(response, Code::InvalidPull)),
         }
     }
@@ -252,6 +246,19 @@ fn args(store_id: &str, at: Position<'_>, live: bool) -> String {
     PullArgs { store_id: store_id.to_owned(), from, live, payload: None }.address("")
 }
 
+/// A read that brought nothing, of a stream that ends here. Where that is behind the cursor, all that was between has
+/// been trimmed.
+fn at_tail(at: Position<'_>, tail: u64) -> Result<Page, WireFailure> {
+    if tail < at.cursor {
+        return Err(gone(format!("the stream ends at {tail} and had been read to {}", at.cursor)));
+    }
+    if tail > at.cursor && at.cursor > 0 {
+        return Err(gone(format!("the stream is trimmed to {tail} and had been read to {}", at.cursor)));
+    }
+    let events = if tail > at.cursor { vec![nothing_at(tail)] } else { Vec::new() };
+    Ok(Page { events, has_more: false, identity: None, is_answer: true })
+}
+
 /// A pull through the proxy that was answered to its end.
 fn whole(body: &str) -> Result<Page, WireFailure> {
     let broken = |error| malformed(Code::InvalidPull, error);
@@ -271,14 +278,7 @@ fn events(batch: Batch) -> Vec<Event> {
     let read = batch.records.into_iter().map(|record| {
         let position = record.seq_num + 1;
         let event = if record.is_command() { None } else { record.event().ok() };
-        let event = event.unwrap_or_else(|| Event {
-            name: NO_EVENT.to_owned(),
-            args: null(),
-            seq_num: position,
-            parent_seq_num: record.seq_num,
-            client_id: String::new(),
-            session_id: String::new(),
-        });
+        let event = event.unwrap_or_else(|| nothing_at(position));
         Event { seq_num: position, parent_seq_num: record.seq_num, ..event }
     });
     read.collect()
@@ -297,6 +297,18 @@ fn refused(response: &HttpResponse, code: Code) -> WireFailure {
 
 fn begins_later(first: u64, cursor: u64) -> WireFailure {
     gone(format!("the stream begins at {first} and had been read to {cursor}"))
+}
+
+/// What holds no event, for its place alone.
+fn nothing_at(position: u64) -> Event {
+    Event {
+        name: NO_EVENT.to_owned(),
+        args: null(),
+        seq_num: position,
+        parent_seq_num: position.saturating_sub(1),
+        client_id: String::new(),
+        session_id: String::new(),
+    }
 }
 
 fn gone(why: String) -> WireFailure {

@@ -84,7 +84,8 @@ impl<V: Value> Engine<V> {
             }
             Fact::Landed { tx, events } => self.with(tx, |engine, tx| {
                 let slot = engine.tx_mut(tx);
-                slot.landed = slot.landed.max(events);
+                // None at all: the log that had some is gone.
+                slot.landed = if events == 0 { 0 } else { slot.landed.max(events) };
             }),
             Fact::Patched { table, writes } => {
                 let collection = self.collection_of_table(&table);

@@ -48,6 +48,9 @@ impl<V: Value> Engine<V> {
                         self.sessions[session].live_failures = 0;
                         self.network_is_there(session);
                     }
+                    if !matches!(heard, Heard::Alive) {
+                        self.sessions[session].served_at = now;
+                    }
                     self.take_heard(now, session, heard);
                 }
             }
@@ -227,8 +230,8 @@ impl<V: Value> Engine<V> {
         let session = match self.ops.get(&op) {
             Some(Op::Push { session, .. }) => *session,
             Some(Op::Pull { session, .. }) => {
-                // A pull of many pages is alive as long as pages come.
-                let alive_until = self.sessions[*session].heard_at + FRAME_TIMEOUT_MS;
+                // A pull of many pages is alive as long as pages come; pings may be answered by the transport alone.
+                let alive_until = self.sessions[*session].served_at + FRAME_TIMEOUT_MS;
                 if alive_until > now {
                     self.set_timer(alive_until, Timer::Frame(op));
                     return;

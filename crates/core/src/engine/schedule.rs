@@ -362,9 +362,10 @@ impl<V: Value> Engine<V> {
                 return;
             }
         }
-        if !self.tx(tx).deciding {
-            self.tx_mut(tx).deciding = true;
-            let id = self.tx(tx).id;
+        let slot = self.tx_mut(tx);
+        if !slot.deciding {
+            (slot.deciding, slot.completing) = (true, true);
+            let id = slot.id;
             self.decide(line, Fact::Completed { tx: id, at: now, confirmed: false, warning: None });
         }
     }

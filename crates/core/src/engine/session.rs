@@ -52,6 +52,8 @@ pub(super) struct Session {
     pub live_failures: u32,
     /// When the last frame was heard, when the last ping was sent, and when the next is due.
     pub heard_at: Timestamp,
+    /// When something was heard that the service itself must have said.
+    pub served_at: Timestamp,
     pub pinged_at: Option<Timestamp>,
     pub ping_at: Option<Timestamp>,
     pub pull: Option<OpId>,
@@ -130,6 +132,7 @@ impl Session {
             live: Live::Off,
             live_failures: 0,
             heard_at: Timestamp(0),
+            served_at: Timestamp(0),
             pinged_at: None,
             ping_at: None,
             pull: None,
@@ -262,6 +265,17 @@ impl<V: Value> Engine<V> {
             && self.answer(op).is_some()
         {
             self.outputs.push_back(Output::Cancel(op));
+        }
+        // What had landed of a transaction is gone with the log: all of it is sent again.
+        for tx in 0..self.txs.len() {
+            if self.txs[tx].as_ref().is_some_and(|slot| slot.landed > 0 && !slot.is_done())
+                && self.tx_lines(tx).contains(&line)
+            {
+                let slot = self.tx_mut(tx);
+                slot.landed = 0;
+                let id = slot.id;
+                self.decide(line, Fact::Landed { tx: id, events: 0 });
+            }
         }
         self.decide(line, Fact::Cursor { remote: name, cursor: None, identity: None });
         self.tell_reset(session, &why.message);
