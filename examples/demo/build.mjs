@@ -19,6 +19,8 @@ async function buildDemo() {
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
   for (const name of ['index.html', 'app.css', 'icon.svg', 'manifest.webmanifest']) await cp(join(source, name), join(dist, name))
+  // s2-lite is at another port, of which only the server that serves the page knows the number: its header says that one.
+  if (backend === 's2') await replaceIn(join(dist, 'index.html'), "connect-src 'self'", "connect-src 'self' http://localhost:* http://127.0.0.1:*")
   await cp(join(library, 'worker.js'), join(dist, 'worker.js'))
   for (const name of PAGE_WASM) await cp(join(library, 'wasm', name), join(dist, 'wasm', name))
   await bundle('app.ts', 'app.js', 'esm', { BACKEND: JSON.stringify(backend) })
@@ -27,6 +29,12 @@ async function buildDemo() {
   const names = shell.map(path => (path === 'index.html' ? '/' : `/${path}`))
   await bundle('sw.ts', 'sw.js', 'iife', { SHELL_FILES: JSON.stringify(names), SHELL_VERSION: JSON.stringify(version) })
   console.log(`demo: ${shell.length + 1} files in ${relative(process.cwd(), dist) || '.'}, version ${version}`)
+}
+
+async function replaceIn(file, from, to) {
+  const text = await readFile(file, 'utf8')
+  if (!text.includes(from)) throw new Error(`${file} does not say ${from}`)
+  await writeFile(file, text.replace(from, to))
 }
 
 async function bundle(entry, out, format, define) {

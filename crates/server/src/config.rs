@@ -32,6 +32,10 @@ pub struct Config {
     #[arg(long, env = "DRIFTLINE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     pub allow_origin: Vec<String>,
 
+    /// Origin that the web app's pages may connect to besides this server, such as http://localhost:8788; repeatable.
+    #[arg(long, env = "DRIFTLINE_CONNECT_TO", value_name = "ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
+    pub connect_to: Vec<String>,
+
     /// Scope that is served; repeatable. Without any, all are.
     #[arg(long, env = "DRIFTLINE_ALLOW_SCOPE", value_name = "SCOPE", value_delimiter = ',')]
     pub allow_scope: Vec<String>,
@@ -71,6 +75,8 @@ mod tests {
         assert!(parse(&["--listen", "here"]).is_err());
         let config = parse(&["--allow-origin", "https://A.example", "--allow-origin", "http://b.example:81"]);
         assert_eq!(config.expect("valid").allow_origin, ["https://a.example", "http://b.example:81"]);
+        let config = parse(&["--connect-to", "http://localhost:8788"]).expect("valid");
+        assert_eq!(config.connect_to, ["http://localhost:8788"]);
         for origin in ["a.example", "https://a.example/", "https://a.example/x", "ftp://a.example", "*"] {
             assert!(parse(&["--allow-origin", origin]).is_err(), "{origin}");
         }

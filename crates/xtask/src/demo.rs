@@ -100,9 +100,17 @@ pub fn run(project: &Project, options: Options) -> Result<()> {
     server.arg("--listen").arg(format!("{}:{port}", Ipv4Addr::LOCALHOST));
     server.arg("--data").arg(&data).arg("--static").arg(&built.pages);
     let mut servers = Servers::default();
+    let next = match s2_lite {
+        Some(_) => port.checked_add(1).context("s2-lite takes the port behind the demo's: there is none")?,
+        None => port,
+    };
+    if s2_lite.is_some() {
+        for host in ["localhost", "127.0.0.1"] {
+            server.arg("--connect-to").arg(format!("http://{host}:{next}"));
+        }
+    }
     servers.start("driftline-server", server, port)?;
     if let Some(program) = s2_lite {
-        let next = port.checked_add(1).context("s2-lite takes the port behind the demo's: there is none")?;
         let mut s2 = project.command(program);
         s2.args(["--no-dashboard", "--port"]).arg(next.to_string());
         s2.arg("--local-root").arg(data.join("s2")).env("RUST_LOG", "warn");

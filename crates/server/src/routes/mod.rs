@@ -60,7 +60,7 @@ pub(crate) struct App {
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
     let cors = (!app.config.allow_origin.is_empty()).then(|| cors_layer(&app.config));
-    let static_dir = app.config.static_dir.clone();
+    let (static_dir, connect_to) = (app.config.static_dir.clone(), app.config.connect_to.clone());
     let app = Arc::new(app);
     let mut router = Router::new()
         .route("/_sync/push", post(sync::push))
@@ -83,7 +83,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/healthz", get(system::health))
         .route("/metrics", get(system::metrics));
     router = match static_dir {
-        Some(directory) => router.fallback_service(static_files::service(&directory)),
+        Some(directory) => router.fallback_service(static_files::service(&directory, &connect_to)),
         None => router.fallback(not_found),
     };
     let mut router = router

@@ -10,16 +10,22 @@ use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// Serves a directory. An unknown path is 404 whatever the method, never the app's page.
-pub(super) fn service(directory: &Path) -> BoxCloneSyncService<Request, Response, Infallible> {
+/// Serves a directory, whose pages may connect to these origins and the server's own. An unknown path is 404 whatever the
+/// method, never the app's page.
+pub(super) fn service(
+    directory: &Path,
+    connect_to: &[String],
+) -> BoxCloneSyncService<Request, Response, Infallible> {
     let set = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
     };
+    let policy = format!("{CONTENT_SECURITY_POLICY}; connect-src 'self' {}", connect_to.join(" "));
+    let policy = HeaderValue::from_str(policy.trim_end()).expect("an origin is plain text");
     let nothing = service_fn(async |_: Request| Ok::<_, Infallible>(StatusCode::NOT_FOUND.into_response()));
     let files = ServeDir::new(directory).call_fallback_on_method_not_allowed(true).fallback(nothing);
     let files = ServiceBuilder::new()
         .layer(set(header::CACHE_CONTROL, "no-cache"))
-        .layer(set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, policy))
         .layer(set(header::REFERRER_POLICY, "no-referrer"))
         .layer(set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .layer(set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
