@@ -7,7 +7,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortController;
 
 use super::Driver;
-use crate::{channel::TabMessage, http, value::Row};
+use crate::{http, value::Row};
 
 impl Driver {
     /// Starts an effect; answers the outputs that are the app's.
@@ -17,7 +17,7 @@ impl Driver {
             Output::Commit(op, commit) => self.disk(async move |driver| {
                 let result = driver.journal.append(&commit).await;
                 if let Ok(number) = result {
-                    driver.send(&TabMessage::Grew(number));
+                    driver.tell_grown(number);
                 }
                 Input::Committed(op, result)
             }),
@@ -27,7 +27,7 @@ impl Driver {
             Output::Checkpoint(op, checkpoint) => self.disk(async move |driver| {
                 let result = driver.journal.checkpoint(&checkpoint).await;
                 if result == Ok(true) {
-                    driver.send(&TabMessage::Checkpointed(checkpoint.upto));
+                    driver.tell_checkpointed(checkpoint.upto);
                 }
                 Input::Checkpointed(op, result)
             }),

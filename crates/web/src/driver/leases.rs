@@ -107,7 +107,8 @@ impl Driver {
         if let Some(number) = self.leases.grew.take() {
             self.input(Input::LogGrew(number));
         }
-        // How the remotes stand was told meanwhile, too.
+        // How the remotes stand was told meanwhile, too; and tabs that came may not know that this one is there.
+        self.tell_log();
         self.send(&TabMessage::Hello);
     }
 

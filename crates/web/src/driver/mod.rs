@@ -5,6 +5,7 @@
 
 mod effects;
 mod leases;
+mod others;
 mod remotes;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
     value::Row,
 };
 use leases::Leases;
+use others::Others;
 use remotes::Remote;
 
 /// Takes what the engine tells the app: outputs that are calls to the app's functions and events, in order.
@@ -46,6 +48,7 @@ pub struct Driver {
     channel: RefCell<Option<TabChannel>>,
     environment: RefCell<Option<Environment>>,
     leases: Leases,
+    others: Others,
     remotes: RefCell<BTreeMap<RemoteId, Remote>>,
     requests: RefCell<BTreeMap<OpId, AbortController>>,
     /// Sync feeds that should run, with how often each failed in a row, and the wait for another try.
@@ -80,6 +83,7 @@ impl Driver {
             channel: RefCell::new(None),
             environment: RefCell::new(None),
             leases: Leases::default(),
+            others: Others::default(),
             remotes: RefCell::default(),
             requests: RefCell::default(),
             feeds: RefCell::default(),
@@ -276,26 +280,6 @@ impl Driver {
             let done = Promise::new(&mut |resolve, _| self.idle_waiters.borrow_mut().push(resolve));
             // Can't fail: it is only ever resolved.
             let _ = JsFuture::from(done).await;
-        }
-    }
-
-    fn heard(self: &Rc<Self>, message: TabMessage) {
-        let Some(message) = self.leases.unless_frozen(message) else {
-            return;
-        };
-        match message {
-            TabMessage::Grew(number) => self.input(Input::LogGrew(number)),
-            TabMessage::Checkpointed(number) => self.input(Input::CheckpointedElsewhere(number)),
-            TabMessage::Hello => self.tell_remotes(),
-            TabMessage::Remote(id, status) => self.remote_told(&id, status),
-            TabMessage::Beat(leases) => self.leases.hear_beat(&leases),
-            TabMessage::Ask(leases) => self.answer(&leases),
-        }
-    }
-
-    fn send(&self, message: &TabMessage) {
-        if let Some(channel) = &*self.channel.borrow() {
-            channel.send(message);
         }
     }
 

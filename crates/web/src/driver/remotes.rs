@@ -118,7 +118,7 @@ impl Driver {
                 continue;
             };
             if view != remote.seen {
-                if let Some(view) = view.as_ref().filter(|view| view.leads) {
+                if let Some(view) = view.as_ref().filter(|view| view.leads && self.has_others()) {
                     changed.push(TabMessage::Remote(remote.id.clone(), view_to_js(view)));
                 }
                 remote.seen = view;

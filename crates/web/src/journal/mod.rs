@@ -4,10 +4,11 @@
 //! A transaction that waits for the page stands in every other tab's way, and a page may stop at any moment:
 //! frozen, suspended, busy. So what every tab does all the time, appending and reading on, is asked for in one
 //! go and committed in the same breath; the browser ends it without the page. A fence is part of that: each
-//! lease has one entry, and the index over their names is unique. Removing the entry of one's own epoch and
-//! adding it again changes nothing while the epoch stands, and fails with the whole transaction when the entry
-//! is of another epoch. A commit under several leases is rare, and reads their epochs.
+//! lease has one entry, and the index over their names is unique. Putting the entry of one's own epoch in its own
+//! place changes nothing while the epoch stands, and fails with the whole transaction when the entry is of another
+//! epoch. A commit under several leases is rare, and reads their epochs.
 
+mod append;
 pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod given;
@@ -30,6 +31,7 @@ use crate::{
     schema::{self, FENCES, FILES, LOG, META, META_CHECKPOINT, SEGMENTS},
     value::Row,
 };
+use append::Appender;
 use connection::Connection;
 use failure::{Failed, finish};
 use records::{BATCH_RECORDS, ask_batch, number, read_records, record_to_js, stamp_of};
@@ -41,6 +43,7 @@ pub use store::Store;
 pub struct Journal {
     connection: Connection,
     strict: bool,
+    appender: Appender,
     /// Marks the records that this tab writes, so that one whose answer was lost is recognised.
     stamp: String,
     /// Leases that are known to have been raised once: their entries are never without an epoch again.
@@ -54,7 +57,13 @@ impl Journal {
     pub fn new(name: &str, strict: bool) -> Self {
         let stamp =
             format!("{:x}-{:x}", js_sys::Date::now() as u64, (js_sys::Math::random() * 2f64.powi(52)) as u64);
-        Self { connection: Connection::new(name), strict, stamp, raised: RefCell::default() }
+        Self {
+            connection: Connection::new(name),
+            strict,
+            appender: Appender::new(strict),
+            stamp,
+            raised: RefCell::default(),
+        }
     }
 
     /// Reads checkpoint and log, all in one transaction.
@@ -129,63 +138,61 @@ impl Journal {
         let key = self
             .connection
             .run(async |database, repeated| {
-                let mut stores = vec![LOG];
-                if repeated || commit.fences.len() > 1 {
-                    stores.push(META);
+                if !repeated && commit.fences.len() <= 1 {
+                    return match (self.appender.append(database, commit, &stamp).await, &commit.fences[..]) {
+                        (Err(Failed::Taken), [fence]) => Err(Failed::Fenced(fence.lease.clone())),
+                        (answer, _) => answer,
+                    };
                 }
-                if commit.fences.len() == 1 {
-                    stores.push(FENCES);
-                }
-                if !commit.mirror.is_empty() {
-                    stores.push(FILES);
-                }
-                let transaction = self.write(database, &stores)?;
-                let log = transaction.object_store(LOG)?;
-                if repeated {
-                    // The first try may have been committed before its connection broke.
-                    if checkpoint_of(&transaction).await? > seen {
-                        return Err(Failed::Unavailable(LOST_IN_CHECKPOINT.to_owned()));
-                    }
-                    if let Some(key) = stamp_of(&log, seen, &stamp).await? {
-                        finish(transaction).await?;
-                        return Ok(key);
-                    }
-                }
-                if let several @ [_, _, ..] = &commit.fences[..] {
-                    let meta = transaction.object_store(META)?;
-                    for Fence { lease, epoch } in several {
-                        let found = meta.get::<f64, _, _>(schema::meta_lease(lease)).build()?.await?;
-                        if found.unwrap_or_default() as u64 != *epoch {
-                            // Dropping the transaction aborts it.
-                            return Err(Failed::Fenced(lease.clone()));
-                        }
-                    }
-                }
-                if !commit.mirror.is_empty() {
-                    let files = transaction.object_store(FILES)?;
-                    for put in &commit.mirror {
-                        match &put.row {
-                            Some(row) => drop(files.put(row.0.clone()).with_key(put.key.as_str()).build()?),
-                            None => drop(files.delete(put.key.as_str()).build()?),
-                        }
-                    }
-                }
-                let added =
-                    log.add(record_to_js(&commit.record, Some(&stamp))).with_key_type::<f64>().build()?;
-                // Last, as what all of it depends on.
-                if let [Fence { lease, epoch }] = &commit.fences[..] {
-                    replace_fence(&transaction.object_store(FENCES)?, lease, *epoch, *epoch)?;
-                }
-                match (finish(transaction).await, &commit.fences[..]) {
-                    // Answered before its transaction completed: this does not wait.
-                    (Ok(()), _) => Ok(added.await? as u64),
-                    (Err(Failed::Taken), [fence]) => Err(Failed::Fenced(fence.lease.clone())),
-                    (Err(failed), _) => Err(failed),
-                }
+                self.append_with_care(database, repeated, commit, &stamp, seen).await
             })
             .await?;
         self.connection.saw(key);
         Ok(key)
+    }
+
+    /// The same, reading first what has to be known: whether a try that broke was committed after all, and the
+    /// epochs of several leases.
+    async fn append_with_care(
+        &self,
+        database: &Database,
+        repeated: bool,
+        commit: &Commit<Row>,
+        stamp: &str,
+        seen: u64,
+    ) -> Result<u64, Failed> {
+        let transaction = self.write(database, &[META, LOG, FILES])?;
+        let log = transaction.object_store(LOG)?;
+        if repeated {
+            // The first try may have been committed before its connection broke.
+            if checkpoint_of(&transaction).await? > seen {
+                return Err(Failed::Unavailable(LOST_IN_CHECKPOINT.to_owned()));
+            }
+            if let Some(key) = stamp_of(&log, seen, stamp).await? {
+                finish(transaction).await?;
+                return Ok(key);
+            }
+        }
+        let meta = transaction.object_store(META)?;
+        for Fence { lease, epoch } in &commit.fences {
+            let found = meta.get::<f64, _, _>(schema::meta_lease(lease)).build()?.await?;
+            if found.unwrap_or_default() as u64 != *epoch {
+                // Dropping the transaction aborts it.
+                return Err(Failed::Fenced(lease.clone()));
+            }
+        }
+        let files = transaction.object_store(FILES)?;
+        for put in &commit.mirror {
+            match &put.row {
+                Some(row) => drop(files.put(row.0.clone()).with_key(put.key.as_str()).build()?),
+                None => drop(files.delete(put.key.as_str()).build()?),
+            }
+        }
+        // Last, as what all of it depends on.
+        let added = log.add(record_to_js(&commit.record, Some(stamp))).with_key_type::<f64>().build()?;
+        finish(transaction).await?;
+        // Answered before its transaction completed: this does not wait.
+        Ok(added.await? as u64)
     }
 
     /// A fence whose lease has no entry at all would hold; so what this tab has not raised itself is looked at once.

@@ -3,7 +3,7 @@
 use driftline_core::Record;
 use indexed_db_futures::{Build, KeyRange, object_store::ObjectStore, query_source::QuerySource};
 use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 use super::failure::Failed;
 use crate::value::Row;
@@ -14,14 +14,27 @@ pub(super) const BATCH_RECORDS: u32 = 512;
 /// Records with their keys.
 pub(super) type Keyed = Vec<(JsValue, Record<Row>)>;
 
+#[wasm_bindgen]
+extern "C" {
+    // Setters, as a name that is passed is decoded each time.
+    #[wasm_bindgen(extends = Object)]
+    type Stored;
+    #[wasm_bindgen(method, setter)]
+    fn set_bytes(this: &Stored, bytes: &Uint8Array);
+    #[wasm_bindgen(method, setter)]
+    fn set_values(this: &Stored, values: &Array);
+    #[wasm_bindgen(method, setter)]
+    fn set_stamp(this: &Stored, stamp: &str);
+}
+
 /// A record in the form that is stored.
 pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&str>) -> JsValue {
-    let values: Array = record.values.iter().map(|value| value.0.clone()).collect();
-    let stored = Object::new();
-    put(&stored, "bytes", &Uint8Array::from(record.bytes.as_slice()));
-    put(&stored, "values", &values);
+    let values: Array = record.values.iter().map(|value| &value.0).collect();
+    let stored: Stored = Object::new().unchecked_into();
+    stored.set_bytes(&Uint8Array::from(record.bytes.as_slice()));
+    stored.set_values(&values);
     if let Some(stamp) = stamp {
-        put(&stored, "stamp", &JsValue::from_str(stamp));
+        stored.set_stamp(stamp);
     }
     stored.into()
 }
@@ -94,9 +107,4 @@ pub(super) fn record_from_js(stored: &JsValue) -> Result<Record<Row>, Failed> {
             "The journal holds a record that was not written by Driftline. Nothing was changed; clear the site's data to start anew.".to_owned(),
         )),
     }
-}
-
-fn put(object: &Object, field: &str, value: &JsValue) {
-    // Can't fail: the object is ours, and not frozen.
-    let _ = Reflect::set(object, &JsValue::from_str(field), value);
 }
