@@ -10,7 +10,7 @@ use std::{
 use driftline_core::{TxEvent, TxId};
 use serde_json::Value;
 
-use crate::{reference::Effect, release::MIGRATED_FIELD};
+use crate::{plan::Fault, reference::Effect, release::MIGRATED_FIELD};
 
 /// An object: a collection's name and a row's key.
 pub type Object = (&'static str, String);
@@ -27,7 +27,7 @@ pub struct Ledger {
 }
 
 /// How often what happened: a simulation in which nothing fails proves nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct Counts {
     pub written: u64,
@@ -53,6 +53,54 @@ pub struct Counts {
     pub writes: u64,
     pub steps: u64,
     pub events: u64,
+    pub forgotten: u64,
+    pub wipes: u64,
+    pub held: u64,
+    /// How often each fault has struck.
+    pub faults: Strikes,
+}
+
+/// A number for each fault, in the order of [`Fault::ALL`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Strikes(pub [u64; Fault::ALL.len()]);
+
+impl Default for Strikes {
+    fn default() -> Self {
+        Self([0; Fault::ALL.len()])
+    }
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counts")
+            .field("written", &self.written)
+            .field("completed", &self.completed)
+            .field("failed", &self.failed)
+            .field("cascaded", &self.cascaded)
+            .field("discarded", &self.discarded)
+            .field("not_durable", &self.not_durable)
+            .field("applied", &self.applied)
+            .field("repeated", &self.repeated)
+            .field("crashes", &self.crashes)
+            .field("steals", &self.steals)
+            .field("fenced", &self.fenced)
+            .field("checkpoints", &self.checkpoints)
+            .field("resets", &self.resets)
+            .field("requests", &self.requests)
+            .field("rekeyed", &self.rekeyed)
+            .field("releases", &self.releases)
+            .field("pruned", &self.pruned)
+            .field("mixed", &self.mixed)
+            .field("outages", &self.outages)
+            .field("full", &self.full)
+            .field("writes", &self.writes)
+            .field("steps", &self.steps)
+            .field("events", &self.events)
+            .field("forgotten", &self.forgotten)
+            .field("wipes", &self.wipes)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::ops::AddAssign for Counts {
@@ -80,6 +128,12 @@ impl std::ops::AddAssign for Counts {
         self.writes += other.writes;
         self.steps += other.steps;
         self.events += other.events;
+        self.forgotten += other.forgotten;
+        self.wipes += other.wipes;
+        self.held += other.held;
+        for (mine, others) in self.faults.0.iter_mut().zip(other.faults.0) {
+            *mine += others;
+        }
     }
 }
 
@@ -109,6 +163,8 @@ pub struct Known {
     pub end: Option<End>,
     /// What the servers applied of it: mutation ids.
     applied: BTreeSet<String>,
+    /// How many of them a log had that has forgotten them since.
+    applied_before: usize,
     told: BTreeMap<u32, Vec<&'static str>>,
 }
 
@@ -162,6 +218,7 @@ impl Ledger {
             pruned: None,
             end: None,
             applied: BTreeSet::new(),
+            applied_before: 0,
             told: BTreeMap::new(),
         };
         if self.transactions.insert(tx, known).is_some() {
@@ -338,6 +395,15 @@ impl Ledger {
         }
     }
 
+    /// A log does not have an event any more: it may be appended again, and what follows it too.
+    pub fn forgotten(&mut self, tx: TxId, mutation: &str) {
+        let Some(known) = self.transactions.get_mut(&tx) else { return };
+        known.applied_before = known.applied_before.max(known.applied.len());
+        known.applied.remove(mutation);
+        let client = known.client;
+        self.last_applied.retain(|(of, _), (_, last)| *of != client || *last != tx);
+    }
+
     /// Whether a mutation was applied.
     pub fn was_applied(&self, tx: TxId, mutation: &str) -> bool {
         self.transactions.get(&tx).is_some_and(|known| known.applied.contains(mutation))
@@ -345,7 +411,7 @@ impl Ledger {
 
     /// How many mutations of it were applied.
     pub fn applied_count(&self, tx: TxId) -> usize {
-        self.transactions.get(&tx).map_or(0, |known| known.applied.len())
+        self.transactions.get(&tx).map_or(0, |known| known.applied.len().max(known.applied_before))
     }
 
     /// All transactions of a client.

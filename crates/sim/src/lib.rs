@@ -1,12 +1,14 @@
 //! The simulator: clients with tabs and disks, a server, the app's own server and a network between them,
-//! in virtual time and out of one seed.
+//! in virtual time and out of one seed. The server keeps rows, as mizu does, or it keeps a log of events and is
+//! spoken to as LiveStore's sync-cf or S2 are: the seed says which ([`Wire`]).
 //!
 //! A run has a **safety phase**, in which the app writes and everything goes wrong that can, and a
 //! **settling phase**, in which nothing goes wrong any more and everything must come to rest. Checked are,
 //! all along: nothing is sent before its commit has completed, nor by a tab that knows it does not lead;
 //! nothing is applied twice; each client's changes of an object are applied in the order of its journal;
 //! what was told stays true, in every tab; what a page is told of its rows adds up; a write shows at once;
-//! bad writes are refused; the engine neither panics nor runs in a circle. And in the end: whatever was
+//! bad writes are refused; of a log each transaction's events are appended once and as a whole; the engine
+//! neither panics nor runs in a circle. And in the end: whatever was
 //! told durable has ended, as every tab of the client says alike; what is completed was applied, as a
 //! whole; what waited on a failure was not; all tabs show what the servers have, a fresh client too, and
 //! nothing is asked for more often than the polls.
@@ -21,6 +23,7 @@ mod calls;
 mod dice;
 mod disk;
 mod ledger;
+mod log;
 mod model;
 mod network;
 mod plan;
@@ -32,6 +35,7 @@ mod stepper;
 mod steps;
 mod tab;
 mod trace;
+mod wires;
 mod world;
 
 use std::{
@@ -40,7 +44,8 @@ use std::{
     sync::Once,
 };
 
-pub use ledger::Counts;
+pub use ledger::{Counts, Strikes};
+pub use log::Wire;
 pub use plan::{Crash, Fault, Plan, STEPS};
 pub use stepper::compare;
 

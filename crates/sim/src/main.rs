@@ -17,6 +17,8 @@ const HELP: &str =
 driftline-sim --seed SEED [--shrink]                              runs one seed
   --steps COUNT        steps of the safety phase (default: 160)
   --without A,B,…      leaves out kinds of faults; --without help lists them
+  --wire NAME          speaks to the sync server so, whatever the seed; --wire help lists them
+  --faults             prints how often each fault has struck
   --crash-before N     the tab that makes the Nth write to disk dies before it is done (with --seed)
   --crash-after N      … or right after, told of nothing
   --keep-going         runs all seeds and lists what fails, by kind
@@ -37,6 +39,7 @@ struct Options {
     shrink: bool,
     verbose: bool,
     keep_going: bool,
+    faults: bool,
     threads: usize,
     plan: Plan,
 }
@@ -147,6 +150,9 @@ fn many(options: &Options) -> ExitCode {
     );
     println!("{} steps beside the reference model", compared.load(Ordering::Relaxed));
     println!("{counts:?}");
+    if options.faults {
+        print_faults(&counts);
+    }
     let kinds = kinds.into_inner().expect("no thread panics while it holds the lock");
     for (count, seed, violation) in kinds.values() {
         println!("{count} fail like seed {seed}: {violation:.KIND_CHARS$}");
@@ -163,6 +169,12 @@ fn many(options: &Options) -> ExitCode {
     }
 }
 
+fn print_faults(counts: &Counts) {
+    for (fault, times) in Fault::ALL.iter().zip(counts.faults.0) {
+        println!("{times:>9} {fault}");
+    }
+}
+
 fn defaults() -> Options {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Options {
@@ -172,6 +184,7 @@ fn defaults() -> Options {
         shrink: false,
         verbose: false,
         keep_going: false,
+        faults: false,
         threads,
         plan: Plan::new(1, STEPS),
     }
@@ -186,7 +199,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, Str
             "--verbose" | "-v" => options.verbose = true,
             "--shrink" => options.shrink = true,
             "--keep-going" => options.keep_going = true,
-            name @ ("--seeds" | "--first" | "--seed" | "--steps" | "--threads" | "--without"
+            "--faults" => options.faults = true,
+            name @ ("--seeds" | "--first" | "--seed" | "--steps" | "--threads" | "--without" | "--wire"
             | "--crash-before" | "--crash-after") => {
                 let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
                 let number = || {
@@ -204,6 +218,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, Str
                     }
                     "--crash-before" => options.plan.crash = Some(Crash::Before(number()?)),
                     "--crash-after" => options.plan.crash = Some(Crash::After(number()?)),
+                    "--wire" => options.plan.wire = Some(value.parse()?),
                     "--threads" => {
                         options.threads = usize::try_from(number()?.max(1))
                             .map_err(|_| "--threads is too large".to_owned())?

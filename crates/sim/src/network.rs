@@ -1,14 +1,16 @@
 //! The network between the clients and the sync server: requests, answers, live channels.
 
 use driftline_core::{
-    HttpRequest, HttpResponse, Input, LiveEvent, OpId, TransportError, TxId, spec::RemoteId,
+    HttpRequest, HttpResponse, Input, LiveEndpoint, LiveEvent, OpId, TransportError, TxId, spec::RemoteId,
     view::MutationKind,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    log::{Wire, asked_from},
     plan::Fault,
     tab::{ENTITIES, Live, SCOPE, Tab},
+    wires::{ConnKey, pushed_events, unauthorized},
     world::{Event, Exchange, Parcel, TabId, World},
 };
 
@@ -19,18 +21,7 @@ impl World {
         self.next_exchange += 1;
         self.ledger.counts().requests += 1;
         self.note(format_args!("tab {} sends {id} {} {}", tab.id, request.path, request.body));
-        for tx in pushed_transactions(&request.body) {
-            match tx {
-                Ok(tx) => self.ledger.sent(tab.client, tab.id, tx),
-                Err(id) => self
-                    .ledger
-                    .violate(format_args!("a mutation's id does not begin with its transaction's: {id}")),
-            }
-        }
-        if !tab.leases.iter().any(|lease| lease.starts_with("r/")) {
-            self.ledger
-                .violate(format_args!("tab {} sends {} without the remote's lease", tab.id, request.path));
-        }
+        self.note_sent(tab, &request.path, &request.body);
         let exchange = Exchange {
             tab: tab.id,
             client: tab.client,
@@ -56,6 +47,21 @@ impl World {
         }
     }
 
+    /// What a tab sends must be its client's to send, and on disk.
+    pub fn note_sent(&mut self, tab: &Tab, what: &str, body: &str) {
+        for tx in pushed_transactions(body) {
+            match tx {
+                Ok(tx) => self.ledger.sent(tab.client, tab.id, tx),
+                Err(id) => self
+                    .ledger
+                    .violate(format_args!("a mutation's id does not begin with its transaction's: {id}")),
+            }
+        }
+        if !tab.leases.iter().any(|lease| lease.starts_with("r/")) {
+            self.ledger.violate(format_args!("tab {} sends {what} without the remote's lease", tab.id));
+        }
+    }
+
     /// Nobody will answer: the client hears of it soon, or not before its time-out.
     fn lose(&mut self, exchange: u64) {
         if self.dice.chance(500) {
@@ -78,7 +84,10 @@ impl World {
             }
             return;
         }
-        let answer = if self.strikes(Fault::Busy, 12) {
+        let answer = if self.clients[exchange.client].expired {
+            self.ledger.counts().held += 1;
+            unauthorized()
+        } else if self.strikes(Fault::Busy, 12) {
             let retry_after_ms = if self.dice.chance(700) { Some(self.dice.range(1, 8) * 500) } else { None };
             HttpResponse {
                 status: 503,
@@ -86,20 +95,20 @@ impl World {
                 body: json!({ "code": "unavailable", "error": "busy" }).to_string(),
             }
         } else if self.strikes(Fault::Busy, 2) {
-            HttpResponse {
-                status: 401,
-                retry_after_ms: None,
-                body: json!({ "code": "unauthorized", "error": "who are you" }).to_string(),
-            }
+            unauthorized()
         } else if self.strikes(Fault::Error, 8) {
             failed()
         } else {
-            let (status, text) = self.server.handle(self.now, &path, &body);
+            let (status, text) = if self.wire == Wire::Mizu {
+                self.server.handle(self.now, &path, &body)
+            } else {
+                self.ask_log(&path, &body)
+            };
             self.note(format_args!(
                 "server answers {id}{}: {status} {text}",
                 if copy { ", a copy" } else { "" }
             ));
-            if path.ends_with("/push") {
+            if self.wire == Wire::Mizu && path.ends_with("/push") {
                 self.note_applied(&body, &text);
             }
             if self.strikes(Fault::Error, 8) {
@@ -194,42 +203,55 @@ impl World {
         }
     }
 
-    pub fn open_live(&mut self, tab: &mut Tab, remote: RemoteId) {
+    pub fn open_live(&mut self, tab: &mut Tab, remote: RemoteId, endpoint: &LiveEndpoint) {
+        let from = if let LiveEndpoint::EventStream(path, _) = endpoint { asked_from(path) } else { 0 };
         let live = tab.live.entry(remote).or_default();
         *live = Live { generation: live.generation + 1, ..Live::default() };
         let generation = live.generation;
         let delay = 1 + self.dice.latency(40, 500);
-        self.at(delay, Event::LiveArrive(tab.id, remote, generation));
+        self.at(delay, Event::LiveArrive(tab.id, remote, generation, from));
     }
 
-    pub fn live_arrives(&mut self, tab: TabId, remote: RemoteId, generation: u64) {
+    pub fn live_arrives(&mut self, tab: TabId, remote: RemoteId, generation: u64, from: u64) {
         let refused = !self.server_up || self.strikes(Fault::Poke, 50);
         let Some(holder) = self.tabs.get_mut(&tab) else { return };
         let online = self.clients[holder.client].online;
+        let expired = self.clients[holder.client].expired;
         let live = holder.live.entry(remote).or_default();
         if live.generation != generation {
             return;
         }
-        live.open = !refused && online;
-        let event = if live.open { LiveEvent::Opened } else { LiveEvent::Closed };
+        live.open = !refused && online && !expired;
+        let open = live.open;
+        let event = match open {
+            true => LiveEvent::Opened,
+            false if expired && self.wire.by_frames() => {
+                self.ledger.counts().held += 1;
+                LiveEvent::Refused("the app has no token".into())
+            }
+            false => LiveEvent::Closed,
+        };
         self.tell_live(tab, remote, event);
+        if open && self.wire != Wire::Mizu {
+            self.connect_log((tab, remote, generation), from);
+        }
     }
 
-    fn tell_live(&mut self, tab: TabId, remote: RemoteId, event: LiveEvent) {
+    pub fn tell_live(&mut self, tab: TabId, remote: RemoteId, event: LiveEvent) {
         let at = self.now + self.dice.latency(20, 400);
         let Some(holder) = self.tabs.get_mut(&tab) else { return };
         let live = holder.live.entry(remote).or_default();
         live.last_at = live.last_at.max(at);
-        if event == LiveEvent::Closed {
+        if matches!(event, LiveEvent::Closed | LiveEvent::Refused(_)) {
             live.open = false;
         }
         let (generation, delay) = (live.generation, live.last_at - self.now);
-        self.at(delay, Event::Parcel(tab, Parcel::Live(remote, generation, event)));
+        self.tell_conn((tab, remote, generation), delay, event);
     }
 
-    /// A frame leaves a tab over its live connection.
-    pub fn hear_frame(&mut self, tab: &Tab, remote: RemoteId, frame: &str) {
-        self.ledger.violate(format_args!("tab {} sends {frame} to {remote:?}, which hears nothing", tab.id));
+    /// Something comes over a live connection, whatever is on its way.
+    pub fn tell_conn(&mut self, (tab, remote, generation): ConnKey, delay: u64, event: LiveEvent) {
+        self.at(delay, Event::Parcel(tab, Parcel::Live(remote, generation, event)));
     }
 
     /// Tells everybody that listens where the server's head is.
@@ -313,8 +335,10 @@ impl World {
 fn pushed_transactions(body: &str) -> Vec<Result<TxId, String>> {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let mut all = Vec::new();
-    for mutation in body["mutations"].as_array().into_iter().flatten() {
-        let id = mutation["id"].as_str().unwrap_or_default();
+    let mutations = body["mutations"].as_array().into_iter().flatten().map(|mutation| &mutation["id"]);
+    let events = pushed_events(&body);
+    for id in mutations.chain(events.iter().map(|event| &event["sessionId"])) {
+        let id = id.as_str().unwrap_or_default();
         let tx = transaction_of(id).ok_or_else(|| id.to_owned());
         if !all.contains(&tx) {
             all.push(tx);
@@ -323,7 +347,8 @@ fn pushed_transactions(body: &str) -> Vec<Result<TxId, String>> {
     all
 }
 
-fn transaction_of(mutation: &str) -> Option<TxId> {
+/// The transaction that a mutation's or an event's id begins with.
+pub(crate) fn transaction_of(mutation: &str) -> Option<TxId> {
     mutation.get(..UUID_TEXT_BYTES).and_then(TxId::parse)
 }
 

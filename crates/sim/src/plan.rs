@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use crate::log::Wire;
+
 /// One simulation. Equal plans run alike, to the byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -13,6 +15,8 @@ pub struct Plan {
     pub without: BTreeSet<Fault>,
     /// The tab that makes this write to disk, counted from 1, dies right before it is done or right after.
     pub crash: Option<Crash>,
+    /// How the sync server is spoken to, if that is not left to the seed.
+    pub wire: Option<Wire>,
 }
 
 /// Where a tab dies.
@@ -31,7 +35,7 @@ impl Plan {
     /// A plan with all faults.
     #[must_use]
     pub fn new(seed: u64, steps: u32) -> Self {
-        Self { seed, steps, without: BTreeSet::new(), crash: None }
+        Self { seed, steps, without: BTreeSet::new(), crash: None, wire: None }
     }
 }
 
@@ -40,6 +44,9 @@ impl fmt::Display for Plan {
         write!(f, "--seed {} --steps {}", self.seed, self.steps)?;
         for (position, fault) in self.without.iter().enumerate() {
             write!(f, "{}{fault}", if position == 0 { " --without " } else { "," })?;
+        }
+        if let Some(wire) = self.wire {
+            write!(f, " --wire {wire}")?;
         }
         match self.crash {
             None => Ok(()),
@@ -144,6 +151,24 @@ faults! {
     Storage = "storage",
     /// The queue takes few transactions.
     Full = "full",
+    /// A live connection breaks at any frame.
+    Cut = "cut",
+    /// What is broadcast does not reach everybody.
+    Gap = "gap",
+    /// What is broadcast and what is answered overtake each other.
+    Reorder = "reorder",
+    /// The server answers an error under the status of success.
+    Wrong = "wrong",
+    /// A connection answers pings and nothing else.
+    Hang = "hang",
+    /// The server acknowledges and does not store.
+    Forget = "forget",
+    /// The server is wiped.
+    Wipe = "wipe",
+    /// Credentials expire, until the app gives others.
+    Token = "token",
+    /// The server takes few events at once.
+    Oversize = "oversize",
 }
 
 impl Fault {
@@ -151,6 +176,12 @@ impl Fault {
     /// without them runs as it did then.
     #[must_use]
     pub fn is_later(self) -> bool {
-        self >= Self::Rekey
+        (Self::Rekey..=Self::Full).contains(&self)
+    }
+
+    /// Whether it happens to a server that keeps a log; those have dice of their own, too.
+    #[must_use]
+    pub fn is_of_logs(self) -> bool {
+        self >= Self::Cut
     }
 }

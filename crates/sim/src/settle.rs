@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     ledger::End,
+    log::Wire,
     tab::{COLLECTIONS, ENTITIES, MIRRORED, Tab},
     world::{TabId, World},
 };
@@ -19,6 +20,7 @@ impl World {
         self.server_up = true;
         for client in &mut self.clients {
             client.no_disk_until = 0;
+            client.expired = false;
         }
         let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
         for tab in tabs {
@@ -103,19 +105,28 @@ impl World {
                     tab.id, status.pending, status.oldest_waiting
                 ));
             }
-            differences(tab, &expected)
+            differences_from_all(tab, &expected)
         })
     }
 
-    /// The rows that everybody must have in the end.
-    fn expected_rows(&mut self) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
-        COLLECTIONS
-            .into_iter()
-            .map(|name| match ENTITIES.iter().find(|(collection, _)| *collection == name) {
-                Some((_, entity)) => (name, self.server_rows(entity).into_iter().collect()),
-                None => (name, self.app.rows(name).map(|(key, row)| (key.to_owned(), row.clone())).collect()),
-            })
-            .collect()
+    /// The rows that everybody must have in the end. Of a log that was trimmed there are several, the last one for who
+    /// comes now: who had read what is gone has it still.
+    fn expected_rows(&mut self) -> Vec<Expected> {
+        let times = if self.wire == Wire::Mizu { 1 } else { self.log.begun() };
+        let rows_from = |world: &mut Self, time: usize| {
+            let rows = |name: &'static str| match ENTITIES.iter().find(|(collection, _)| *collection == name)
+            {
+                Some((_, entity)) if world.wire == Wire::Mizu => {
+                    (name, world.server_rows(entity).into_iter().collect())
+                }
+                Some((_, entity)) => (name, world.log.rows(entity, time)),
+                None => {
+                    (name, world.app.rows(name).map(|(key, row)| (key.to_owned(), row.clone())).collect())
+                }
+            };
+            COLLECTIONS.into_iter().map(rows).collect::<Expected>()
+        };
+        (0..times).map(|time| rows_from(self, time)).collect()
     }
 
     /// What was told must be true, of all transactions, in all tabs.
@@ -200,13 +211,23 @@ impl World {
         self.run_until(until);
         let expected = self.expected_rows();
         let tab = self.tabs.values().find(|tab| tab.client == client);
-        if let Some(why) = tab.and_then(|tab| differences(tab, &expected)) {
+        let last = expected.last().expect("there are rows, if none");
+        if let Some(why) = tab.and_then(|tab| differences(tab, last)) {
             self.ledger.violate(format_args!("a fresh client after {} s: {why}", BOOTSTRAP_MS / 1_000));
         }
     }
 }
 
-fn differences(tab: &Tab, expected: &BTreeMap<&'static str, BTreeMap<String, Value>>) -> Option<String> {
+/// Rows by collection and key.
+type Expected = BTreeMap<&'static str, BTreeMap<String, Value>>;
+
+/// What it has that is none of them.
+fn differences_from_all(tab: &Tab, expected: &[Expected]) -> Option<String> {
+    let mut all: Vec<Option<String>> = expected.iter().map(|expected| differences(tab, expected)).collect();
+    if all.contains(&None) { None } else { all.pop()? }
+}
+
+fn differences(tab: &Tab, expected: &Expected) -> Option<String> {
     COLLECTIONS.into_iter().zip(tab.collections).find_map(|(name, collection)| {
         let collection = collection?;
         let expected: BTreeMap<&str, &Value> =

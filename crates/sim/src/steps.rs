@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     app::TEMPORARY,
     ledger::{End, Object},
+    log::Wire,
     plan::Fault,
     reference::Effect,
     release::{FUNCTION, MERGE, NEWEST},
@@ -81,10 +82,13 @@ impl World {
                 self.note(format_args!("server restarts, down for {down}"));
                 self.server_up = false;
                 self.server.restart();
-                self.cut_channels(None);
+                self.reboot_log();
                 self.at(down, Event::ServerUp);
             }
             (805..820, _, _, _) if self.strikes(Fault::Trim, 1_000) => {
+                if self.wire == Wire::S2 {
+                    self.trim_log();
+                }
                 let before = self.server_head + 1 - self.dice.below(4).min(self.server_head);
                 self.note(format_args!("server trims below {before}"));
                 self.server.trim(SCOPE, before);
@@ -104,6 +108,21 @@ impl World {
             _ => {}
         }
         self.later_step(client);
+        if self.wire != Wire::Mizu {
+            self.log_step(client);
+        }
+    }
+
+    /// What happens to a server that keeps a log, and to who speaks to it.
+    fn log_step(&mut self, client: usize) {
+        if self.wire.has_identity() && self.strikes(Fault::Wipe, 3) {
+            self.wipe_log();
+        }
+        if self.strikes(Fault::Token, 10) && !self.clients[client].expired {
+            self.note(format_args!("the credentials of client {client} expire"));
+            self.clients[client].expired = true;
+            self.cut_channels(Some(client));
+        }
     }
 
     /// What came to be simulated later, out of dice of its own.
@@ -203,6 +222,7 @@ impl World {
                     }
                     978..1_000 => {
                         world.note(format_args!("tab {} resumes", tab.id));
+                        world.clients[tab.client].expired = false;
                         let now = world.tab_now(tab);
                         tab.engine.resume(now);
                     }

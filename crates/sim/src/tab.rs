@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftline_core::{
     Config, Engine, Input, LeaseName, LiveEvent, OpId, Output, RemoteSpec, Timestamp, TxId,
-    spec::{BackendSpec, CollectionId, MizuDialect, MizuPoke, RemoteId},
+    spec::{CollectionId, RemoteId},
 };
 use serde_json::Value;
 
 use crate::{
     plan::Fault,
-    release,
+    release, wires,
     world::{Event, Job, Parcel, TabId, World},
 };
 
@@ -121,16 +121,8 @@ impl World {
         if !self.clients[client].online {
             tab.engine.handle_input(now, Input::Online(false));
         }
-        let remote = RemoteSpec {
-            id: "mizu:main".into(),
-            backend: BackendSpec::Mizu {
-                scope: SCOPE.into(),
-                dialect: MizuDialect::V03,
-                poke: Some(MizuPoke::EventSource),
-                poke_url: None,
-            },
-            retry: release::retry(),
-        };
+        let remote =
+            RemoteSpec { id: "main".into(), backend: wires::backend(self.wire), retry: release::retry() };
         tab.remote = tab.engine.connect(now, remote).expect("a new tab has no remote yet");
         let mut order: Vec<usize> = (0..COLLECTIONS.len()).collect();
         let first = self.dice.index(order.len());
@@ -238,8 +230,10 @@ impl World {
                 }
                 match event {
                     LiveEvent::Opened => live.open = true,
-                    LiveEvent::Closed => *live = Live { generation: generation + 1, ..Live::default() },
-                    LiveEvent::Frame(_) | LiveEvent::Refused(_) => {}
+                    LiveEvent::Closed | LiveEvent::Refused(_) => {
+                        *live = Live { generation: generation + 1, ..Live::default() };
+                    }
+                    LiveEvent::Frame(_) => {}
                 }
                 Input::Live(remote, event)
             }
@@ -374,7 +368,7 @@ impl World {
                 tab.awaits.remove(&op);
                 self.cancel(tab, op);
             }
-            Output::OpenLive(remote, _) => self.open_live(tab, remote),
+            Output::OpenLive(remote, endpoint) => self.open_live(tab, remote, &endpoint),
             Output::SendFrame(remote, frame) => self.hear_frame(tab, remote, &frame),
             Output::CloseLive(remote) => {
                 let live = tab.live.entry(remote).or_default();

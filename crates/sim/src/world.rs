@@ -15,10 +15,12 @@ use crate::{
     app::AppServer,
     dice::Dice,
     ledger::{Ledger, Object},
+    log::{Log, Wire},
     plan::{Fault, Plan},
     server::{Model, SyncServer},
     tab::Tab,
     trace::Trace,
+    wires::{Conn, ConnKey},
 };
 
 /// A tab's number, never used again.
@@ -29,6 +31,15 @@ pub(crate) struct World {
     pub dice: Dice,
     /// What the later faults are drawn from: see [`Fault::is_later`].
     pub later_dice: Dice,
+    /// What happens to a server that keeps a log is drawn from these: see [`Fault::is_of_logs`].
+    pub log_dice: Dice,
+    pub wire: Wire,
+    pub log: Log,
+    pub conns: BTreeMap<ConnKey, Conn>,
+    /// How often the log server has started anew.
+    pub boots: u64,
+    /// When the last of what it has acknowledged is stored: that keeps its order.
+    pub store_at: u64,
     pub now: u64,
     queue: BTreeMap<(u64, u64), Event>,
     next_event: u64,
@@ -66,6 +77,8 @@ pub(crate) struct Client {
     pub release: u32,
     /// Until when its disk is gone.
     pub no_disk_until: u64,
+    /// The server takes its credentials no more.
+    pub expired: bool,
     /// Keys that the app made up for new rows, to be replaced by the server's.
     pub temporary: Vec<String>,
 }
@@ -96,8 +109,16 @@ pub(crate) enum Event {
     Arrive(u64, bool),
     /// An answer reaches the client.
     Answer(u64, Result<HttpResponse, TransportError>),
-    /// A live channel's request reaches the server.
-    LiveArrive(TabId, RemoteId, u64),
+    /// A live channel's request reaches the server; the last is where it reads on, if it says so.
+    LiveArrive(TabId, RemoteId, u64, u64),
+    /// A frame reaches the server.
+    FrameArrive(ConnKey, String),
+    /// A reader of a stream is told that all is well.
+    ReaderPing(ConnKey),
+    /// What the log server, when it had started so often, has acknowledged is stored.
+    Store(u64, Vec<Value>),
+    /// The log server starts anew, if it has not meanwhile.
+    Reboot(u64),
     /// A call of the app's reaches its server.
     Call(Box<Call>),
     /// A follower looks at whether the holders still live.
@@ -152,10 +173,22 @@ impl World {
         let mut later_dice = Dice::new(plan.seed ^ LATER);
         let few = later_dice.chance(150) && !plan.without.contains(&Fault::Full);
         let pending_max = if few { later_dice.index(12) + 3 } else { PENDING_MAX };
+        let mut log_dice = Dice::new(plan.seed ^ OF_LOGS);
+        let drawn = Wire::drawn(log_dice.below(100));
+        let wire = plan.wire.unwrap_or(drawn);
+        let page = log_dice.index(8) + 1;
+        let small = log_dice.chance(200) && !plan.without.contains(&Fault::Oversize);
+        let log = Log::new(wire, page, if small { MUTATIONS_MAX } else { usize::MAX });
         let mut world = Self {
             plan,
             dice,
             later_dice,
+            log_dice,
+            wire,
+            log,
+            conns: BTreeMap::new(),
+            boots: 0,
+            store_at: 0,
             now: 0,
             queue: BTreeMap::new(),
             next_event: 0,
@@ -194,6 +227,7 @@ impl World {
             skew_ms: 0,
             release: 1,
             no_disk_until: 0,
+            expired: false,
             temporary: Vec::new(),
         });
         self.clients.len() - 1
@@ -208,8 +242,16 @@ impl World {
     /// Whether a fault strikes, so many times in a thousand. After the healing none does.
     pub fn strikes(&mut self, fault: Fault, per_mille: u64) -> bool {
         // The dice fall in any case, so that a plan without a fault differs from the one with it by that alone.
-        let dice = if fault.is_later() { &mut self.later_dice } else { &mut self.dice };
-        dice.chance(per_mille) && !self.healed && !self.plan.without.contains(&fault)
+        let dice = if fault.is_of_logs() {
+            &mut self.log_dice
+        } else if fault.is_later() {
+            &mut self.later_dice
+        } else {
+            &mut self.dice
+        };
+        let strikes = dice.chance(per_mille) && !self.healed && !self.plan.without.contains(&fault);
+        self.ledger.counts().faults.0[fault as usize] += u64::from(strikes);
+        strikes
     }
 
     pub fn note(&mut self, line: std::fmt::Arguments<'_>) {
@@ -252,7 +294,17 @@ impl World {
             Event::Disk(client, tab, job) => self.run_job(client, tab, job),
             Event::Arrive(exchange, copy) => self.reach_server(exchange, copy),
             Event::Answer(exchange, answer) => self.answer(exchange, answer),
-            Event::LiveArrive(tab, remote, generation) => self.live_arrives(tab, remote, generation),
+            Event::LiveArrive(tab, remote, generation, from) => {
+                self.live_arrives(tab, remote, generation, from);
+            }
+            Event::FrameArrive(key, frame) => self.frame_arrives(key, &frame),
+            Event::ReaderPing(key) => self.ping_reader(key),
+            Event::Store(boot, batch) => self.store(boot, &batch),
+            Event::Reboot(boot) if boot == self.boots => {
+                self.note(format_args!("server starts anew"));
+                self.reboot_log();
+            }
+            Event::Reboot(_) => {}
             Event::Call(call) => self.call_arrives(*call),
             Event::Heartbeat(tab) => self.heartbeat(tab),
             Event::ServerUp => {
@@ -266,6 +318,10 @@ impl World {
 
 /// Makes the later dice's seed of a plan's.
 const LATER: u64 = 0x5851_f42d_4c95_7f2d;
+/// Makes the seed of the dice of logs of a plan's.
+const OF_LOGS: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Mutations of a transaction, at most.
+const MUTATIONS_MAX: usize = 4;
 /// What a queue takes that is not to be full.
 const PENDING_MAX: usize = 10_000;
 /// More events than this at one moment of virtual time are a circle.

@@ -1,12 +1,22 @@
 //! A few dozen seeds, those that failed once, and the proof that a seed repeats itself.
 
-use driftline_sim::{Crash, Fault, Plan, STEPS, run};
+use driftline_sim::{Crash, Fault, Plan, STEPS, Wire, run};
 
 #[test]
 fn the_first_seeds_hold() {
     for seed in 1..=40 {
         let report = run(&Plan::new(seed, STEPS), false);
         assert_eq!(report.violation, None, "--seed {seed}");
+    }
+}
+
+#[test]
+fn the_first_seeds_of_each_wire_to_a_log_hold() {
+    for (wire, ..) in Wire::ALL {
+        for seed in 1..=12 {
+            let plan = Plan { wire: Some(wire), ..Plan::new(seed, STEPS) };
+            assert_eq!(run(&plan, false).violation, None, "{plan}");
+        }
     }
 }
 
@@ -60,8 +70,16 @@ fn the_faults_happen() {
         counts.mixed,
         counts.outages,
         counts.full,
+        counts.forgotten,
+        counts.wipes,
+        counts.held,
     ];
     assert!(happened.iter().all(|count| *count > 0), "{counts:?}");
+    for (fault, times) in Fault::ALL.iter().zip(counts.faults.0) {
+        // What a seed has for good is drawn once, and doesn't strike.
+        let for_good = matches!(fault, Fault::Full | Fault::Oversize | Fault::Refuse);
+        assert!(for_good || times > 0, "{fault} never struck");
+    }
 }
 
 #[test]
@@ -108,6 +126,7 @@ fn parse(text: &str) -> Plan {
             ["--crash-after", value] => {
                 plan.crash = Some(Crash::After(value.parse().expect("a write is a number")))
             }
+            ["--wire", value] => plan.wire = Some(value.parse().expect("a wire's name")),
             ["--steps", value] => plan.steps = value.parse().expect("steps are a number"),
             ["--without", value] => {
                 plan.without = value.split(',').map(|fault| fault.parse().expect("a fault's name")).collect()
