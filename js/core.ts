@@ -154,7 +154,9 @@ export class Core {
       this.#held.push(told)
       return
     }
-    const seen = new Set<string>()
+    // Most often there is one, or none.
+    let seen: string | undefined
+    let more: Set<string> | undefined
     for (let at = 0; at < told.length;) {
       switch (told[at++]) {
         case Told.Row: {
@@ -171,7 +173,8 @@ export class Core {
         case Told.Transaction: {
           const id = told[at] as string
           this.#transactionEvent(id, told[at + 1] as number, told[at + 2] as WireErrorInfo | undefined, told[at + 3] as string | undefined)
-          seen.add(id)
+          if (seen === undefined) seen = id
+          else if (seen !== id) (more ??= new Set()).add(id)
           at += 4
           break
         }
@@ -211,7 +214,8 @@ export class Core {
         default: throw new DriftlineError('unexpected', 'The wasm module and its TypeScript face are of different versions. What is stored is kept; build or install the app anew.')
       }
     }
-    for (const id of seen) this.#events.transactionChanged(id)
+    if (seen !== undefined) this.#events.transactionChanged(seen)
+    if (more !== undefined) for (const id of more) if (id !== seen) this.#events.transactionChanged(id)
     if (this.#depth === 0) this.#flush()
   }
 

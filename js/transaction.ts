@@ -173,17 +173,21 @@ const MILESTONES: Record<Milestone, number> = { durable: 1, persisted: 2, comple
 
 /** A mutation as apps see it, with what it shares with its transaction. Its rows are frozen; its changes are a copy of their own. */
 export function pendingMutation<T>(mutation: WireMutation, view?: WireTransaction): PendingMutation<T> {
-  const { changes, original, modified, metadata, ...rest } = mutation
-  return {
-    ...rest,
-    ...(original === undefined ? {} : { original: frozen(original as T) }),
-    ...(modified === undefined ? {} : { modified: frozen(modified as T) }),
+  const { mutationId, collection, key, type, changes, original, modified, metadata } = mutation
+  const made: PendingMutation<T> = {
+    mutationId,
+    collection,
+    key,
+    type,
     changes: { ...(changes as object | undefined) } as Partial<T>,
     metadata: metadata ?? view?.metadata,
     createdAt: new Date(view?.createdAt ?? 0),
     updatedAt: new Date(view?.updatedAt ?? 0),
     state: view?.state === 'persisting' ? 'persisting' : view?.state === 'completed' || view?.state === 'persisted_awaiting_sync' ? 'synced' : 'created',
   }
+  if (original !== undefined) made.original = frozen(original as T)
+  if (modified !== undefined) made.modified = frozen(modified as T)
+  return made
 }
 
 function discardedError(id: string): DriftlineError {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use driftline_core::TxId;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 /// The last key and the last transaction's id, as Rust and as JavaScript have them.
 #[derive(Debug, Default)]
@@ -36,8 +36,20 @@ impl Recent {
         {
             return value.clone();
         }
-        let value = JsValue::from_str(&id.to_string());
+        let value = id_text(id);
         self.id.replace(Some((id, value.clone())));
         value
     }
+}
+
+/// A transaction's id as a text for JavaScript.
+pub fn id_text(id: TxId) -> JsValue {
+    let part = |at: u32| (id.0 >> (96 - 32 * at)) as u32;
+    uuid_text(part(0), part(1), part(2), part(3))
+}
+
+#[wasm_bindgen(module = "/src/uuid.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = uuidText)]
+    fn uuid_text(first: u32, second: u32, third: u32, fourth: u32) -> JsValue;
 }

@@ -6,9 +6,10 @@ use driftline_core::{
 };
 use driftline_web::value::Row;
 use js_sys::{Array, Object, Reflect};
+use std::cell::RefCell;
 use wasm_bindgen::JsValue;
 
-use crate::recent::Recent;
+use crate::recent::{Recent, id_text};
 
 /// What happened, in order, in one flat array: a tag, then as many values as the tag says.
 pub fn told_to_js(outputs: Vec<Output<Row>>, texts: &Recent) -> JsValue {
@@ -112,9 +113,9 @@ pub fn commit_error_to_js(error: &CommitError) -> JsValue {
 /// A transaction as it stands; times are milliseconds since the epoch.
 pub fn transaction_to_js(view: &TransactionView<Row>) -> JsValue {
     Built::new()
-        .with("id", view.id.to_string())
+        .with("id", id_text(view.id))
         .with("idempotencyKey", view.idempotency_key.as_str())
-        .with("state", view.state.as_str())
+        .with("state", name(view.state.as_str()))
         .with("createdAt", view.created_at.0 as f64)
         .with("updatedAt", view.updated_at.0 as f64)
         .with("mutations", view.mutations.iter().map(mutation_to_js).collect::<Array>())
@@ -136,7 +137,7 @@ pub fn mutation_to_js(view: &PendingMutationView<Row>) -> JsValue {
         .with("mutationId", view.mutation_id.as_str())
         .with("collection", view.collection.as_str())
         .with("key", view.key.as_str())
-        .with("type", view.kind.as_str())
+        .with("type", name(view.kind.as_str()))
         .with("original", row(view.original.clone()))
         .with("modified", row(view.modified.clone()))
         .with("changes", row(view.changes.clone()))
@@ -225,6 +226,22 @@ fn optional_text(text: Option<impl ToString>) -> JsValue {
     text.map_or(JsValue::UNDEFINED, |text| JsValue::from_str(&text.to_string()))
 }
 
+/// A text of the program's own for JavaScript: made once, as each costs as much as a call that does something.
+fn name(text: &'static str) -> JsValue {
+    thread_local! {
+        static NAMES: RefCell<Vec<(&'static str, JsValue)>> = const { RefCell::new(Vec::new()) };
+    }
+    NAMES.with_borrow_mut(|names| {
+        // There are some dozens, each in one place of the program.
+        if let Some((_, made)) = names.iter().find(|(known, _)| core::ptr::eq(*known, text)) {
+            return made.clone();
+        }
+        let made = JsValue::from_str(text);
+        names.push((text, made.clone()));
+        made
+    })
+}
+
 /// An object in the making.
 struct Built(Object);
 
@@ -233,13 +250,13 @@ impl Built {
         Self(Object::new())
     }
 
-    fn with(self, field: &str, value: impl Into<JsValue>) -> Self {
+    fn with(self, field: &'static str, value: impl Into<JsValue>) -> Self {
         // Can't fail: the object is ours, and not frozen.
-        let _ = Reflect::set(&self.0, &JsValue::from_str(field), &value.into());
+        let _ = Reflect::set(&self.0, &name(field), &value.into());
         self
     }
 
-    fn with_some(self, field: &str, value: Option<impl Into<JsValue>>) -> Self {
+    fn with_some(self, field: &'static str, value: Option<impl Into<JsValue>>) -> Self {
         match value {
             Some(value) => self.with(field, value),
             None => self,

@@ -74,11 +74,27 @@ impl TxId {
     pub fn parse(text: &str) -> Option<Self> {
         uuid::Uuid::try_parse(text).ok().map(|id| Self(id.as_u128()))
     }
+
+    /// The text form: 32 hexadecimal digits in groups.
+    pub fn text(self) -> [u8; 36] {
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (index, byte) in self.0.to_be_bytes().into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            for nibble in [byte >> 4, byte & 15] {
+                text[at] = b"0123456789abcdef"[usize::from(nibble)];
+                at += 1;
+            }
+        }
+        text
+    }
 }
 
 impl core::fmt::Display for TxId {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        core::fmt::Display::fmt(&uuid::Uuid::from_u128(self.0), f)
+        f.pad(core::str::from_utf8(&self.text()).expect("digits and hyphens are ASCII"))
     }
 }
 

@@ -194,7 +194,7 @@ pub enum WakeReason {
 
 /// How soon [`Input::TurnEnded`](crate::Input::TurnEnded) is due. Whichever it is, earlier and later are both right:
 /// nothing takes effect before its commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Haste {
     /// When the app's code that runs now is done: it has written.
     Now,

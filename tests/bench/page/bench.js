@@ -1,5 +1,5 @@
 // The benchmark's page: contenders by measure, called from outside. Each gives the values of its measure's lines; a result that is wrong throws.
-import { drain } from './drain.js'
+import { drain, drainBatches } from './drain.js'
 import { manyDurable, manyOneByOne, durable } from './durable.js'
 import { growth, insert, update } from './insert.js'
 import { memory } from './memory.js'
@@ -19,4 +19,4 @@ for (const call of ['instantiate', 'instantiateStreaming']) {
   }
 }
 
-globalThis.bench = { insert, update, growth, durable, manyDurable, manyOneByOne, reload, drain, memory, save, serve, pullMizu, pullLivestore, pullHttp }
+globalThis.bench = { insert, update, growth, durable, manyDurable, manyOneByOne, reload, drain, drainBatches, memory, save, serve, pullMizu, pullLivestore, pullHttp }

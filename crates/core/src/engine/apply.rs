@@ -237,7 +237,6 @@ impl<V: Value> Engine<V> {
                 self.tell(tx, TxEvent::Completed);
             }
             self.txs_by_id.remove(&id);
-            self.changed.remove(&tx);
             self.txs[tx] = None;
             return;
         }
@@ -526,7 +525,6 @@ impl<V: Value> Engine<V> {
         }
         self.txs_by_id.remove(&id);
         self.txs_by_order.remove(&order);
-        self.changed.remove(&tx);
         self.txs[tx] = None;
         self.status_changed = true;
     }

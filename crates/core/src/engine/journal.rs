@@ -40,6 +40,7 @@ pub(super) struct Journal<V> {
     /// Records that could not be decoded, kept on disk: no checkpoint is written while there are any.
     pub undecodable: usize,
     retry_at: Option<Timestamp>,
+    late: Late,
     /// Rows of mirrored collections that are put into the mirror with the next commit.
     pub mirror_dirty: RowSet,
     /// Those of the commit in flight.
@@ -55,6 +56,15 @@ pub(super) enum State {
     Loading,
     Loaded,
     Failed(ErrorInfo),
+}
+
+/// What of the open facts was found to be able to wait, so that it is not looked at again with each one that comes.
+#[derive(Default)]
+struct Late {
+    /// So many of them, from the first on.
+    count: usize,
+    /// The lines that they are of.
+    lines: Vec<usize>,
 }
 
 /// Something to commit.
@@ -78,6 +88,7 @@ impl<V> Default for Journal<V> {
             checkpoint: 0,
             undecodable: 0,
             retry_at: None,
+            late: Late::default(),
             mirror_dirty: RowSet::default(),
             mirror_in_flight: RowSet::default(),
             mirror_doubts: RowSet::default(),
@@ -149,6 +160,7 @@ impl<V: Value> Engine<V> {
             }
         }
         let mut open = core::mem::take(&mut self.journal.open);
+        self.journal.late = Late::default();
         if open.is_empty() && mirrored.is_empty() {
             return;
         }
@@ -218,18 +230,33 @@ impl<V: Value> Engine<V> {
     }
 
     /// How soon what waits to be committed is to be.
-    pub(super) fn seal_haste(&self) -> Haste {
+    pub(super) fn seal_haste(&mut self) -> Haste {
+        let mut late = core::mem::take(&mut self.journal.late);
+        let stands = late.count <= self.journal.open.len()
+            && late.lines.iter().all(|&line| self.lines[line].running > 0);
+        if !stands {
+            late = Late::default();
+        }
         let mut haste = if self.journal.mirror_dirty.is_empty() { Haste::Late } else { Haste::Soon };
-        for entry in &self.journal.open {
+        for (at, entry) in self.journal.open.iter().enumerate().skip(late.count) {
             match entry {
                 Open::Fact(fact, Some(line)) => {
-                    if haste == Haste::Late && !self.can_wait(fact, *line) {
-                        haste = Haste::Soon;
+                    if !self.can_wait(fact, *line) {
+                        haste = haste.min(Haste::Soon);
+                    } else if late.count == at {
+                        late.count += 1;
+                        if !late.lines.contains(line) {
+                            late.lines.push(*line);
+                        }
                     }
                 }
-                _ => return Haste::Now,
+                _ => {
+                    haste = Haste::Now;
+                    break;
+                }
             }
         }
+        self.journal.late = late;
         haste
     }
 
@@ -371,6 +398,7 @@ impl<V: Value> Engine<V> {
         }
         kept.append(&mut self.journal.open);
         self.journal.open = kept;
+        self.journal.late = Late::default();
     }
 
     /// A decision about a transaction was dropped: another may be made.
@@ -408,6 +436,7 @@ impl<V: Value> Engine<V> {
         }
         let dropped: Vec<_> = refused.iter().map(|&tx| self.tx(tx).id).collect();
         self.reopen(kept);
+        self.journal.late = Late::default();
         self.journal.open.retain(|entry| match entry {
             Open::Transaction(tx) => !refused.contains(tx),
             Open::Fact(Fact::Failed { tx, .. } | Fact::Discarded { tx }, _) => !dropped.contains(tx),

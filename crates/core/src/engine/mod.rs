@@ -36,7 +36,7 @@ use self::{
     lines::Line,
     row_set::RowSet,
     session::{Known, Session},
-    transaction::{Order, Slot, TxIx},
+    transaction::{Changed, Order, Slot, TxIx},
 };
 use crate::{
     Config, ErrorInfo, Input, OpId, Output, Timestamp, TxId, Value, WakeReason,
@@ -97,7 +97,7 @@ pub struct Engine<V: Value> {
     dirty: Vec<(usize, RowIx, Option<V>)>,
     /// Collections whose synced rows changed.
     synced_dirty: BTreeSet<usize>,
-    changed: BTreeSet<TxIx>,
+    changed: Changed,
     status_changed: bool,
     outputs: VecDeque<Output<V>>,
 }
@@ -188,7 +188,7 @@ impl<V: Value> Engine<V> {
             stirred: BTreeSet::new(),
             dirty: Vec::new(),
             synced_dirty: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Changed::default(),
             status_changed: false,
             outputs: VecDeque::new(),
         };
@@ -283,7 +283,7 @@ impl<V: Value> Engine<V> {
 
     /// How soon that is to be: the longer it may take, the more answers share one commit.
     #[must_use]
-    pub fn turn_end_haste(&self) -> Haste {
+    pub fn turn_end_haste(&mut self) -> Haste {
         self.seal_haste()
     }
 
@@ -344,7 +344,7 @@ impl<V: Value> Engine<V> {
             if value.is_none() && previous.is_none() {
                 continue;
             }
-            let key = holder.key(row).to_string();
+            let key = holder.key(row).as_ref().to_owned();
             if by_collection.last().is_none_or(|(last, _)| *last != collection) {
                 by_collection.push((collection, Vec::new()));
             }
@@ -365,7 +365,7 @@ impl<V: Value> Engine<V> {
     }
 
     fn tell_changes(&mut self) {
-        for tx in core::mem::take(&mut self.changed) {
+        for tx in self.changed.take() {
             if let Some(slot) = &self.txs[tx] {
                 self.outputs.push_back(Output::Transaction(slot.id, TxEvent::Changed));
                 self.status_changed = true;

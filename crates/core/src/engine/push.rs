@@ -13,6 +13,8 @@ use crate::{
     view::TransactionState,
 };
 
+/// How long what was pushed waits to be pulled while more is pushed, in milliseconds.
+const PUT_OFF_MAX_MS: u64 = 250;
 /// Pushes in a row that the log may be ahead of before the next one waits.
 const CONFLICTS_AT_ONCE_MAX: u32 = 5;
 
@@ -92,6 +94,7 @@ impl<V: Value> Engine<V> {
                 self.tx_mut(tx).op = Some(op);
             }
             self.lines[line].running += 1;
+            self.sessions[session].pushing = true;
             if matches!(ask, Ask::Frames(_)) {
                 self.sessions[session].frame_push = Some(op);
             }
@@ -161,6 +164,7 @@ impl<V: Value> Engine<V> {
     ) {
         let line = self.sessions[session].line;
         self.lines[line].running = self.lines[line].running.saturating_sub(1);
+        self.sessions[session].pushing = false;
         self.stirred.insert(line);
         // One that was discarded meanwhile is gone, and one that was read back is done: their results are passed over.
         let mut txs = Vec::with_capacity(pushed.len());
@@ -186,7 +190,7 @@ impl<V: Value> Engine<V> {
                         self.take_push_outcome(now, session, tx, own);
                     }
                 }
-                self.want_pull(now, session, true);
+                self.put_off_pull(now, session);
             }
             Ok(Pushed::Appended) => self.appended(now, session, pushed, &txs, last),
             Ok(Pushed::Provisional) => self.read_back(now, session, &txs),
@@ -252,6 +256,21 @@ impl<V: Value> Engine<V> {
         }
         // A live connection brings them back by itself.
         if self.sessions[session].live != Live::Open {
+            self.put_off_pull(now, session);
+        }
+    }
+
+    /// What was pushed is to be pulled, by one pull for as much as is pushed in a row; but not too late.
+    fn put_off_pull(&mut self, now: Timestamp, session: usize) {
+        let since = *self.sessions[session].put_off.get_or_insert(now);
+        if now.0.saturating_sub(since.0) >= PUT_OFF_MAX_MS {
+            self.pull_what_was_pushed(now, session);
+        }
+    }
+
+    /// Pulls what was pushed, unless nothing was, or that pull has begun.
+    pub(super) fn pull_what_was_pushed(&mut self, now: Timestamp, session: usize) {
+        if self.sessions[session].put_off.take().is_some() {
             self.want_pull(now, session, true);
         }
     }

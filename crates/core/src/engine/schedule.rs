@@ -153,16 +153,20 @@ impl<V: Value> Engine<V> {
         }
         while let Some(line) = self.stirred.pop_first() {
             let holder = &self.lines[line];
-            if !holder.leads() || holder.auth_since.is_some() || holder.not_before.is_some_and(|at| at > now)
-            {
-                continue;
+            let session = holder.session;
+            let is_held = !holder.leads()
+                || holder.auth_since.is_some()
+                || holder.not_before.is_some_and(|at| at > now);
+            if !is_held {
+                self.start_persists(now, line);
             }
-            match holder.session {
-                Some(session) => {
-                    self.start_persists(now, line);
+            if let Some(session) = session {
+                if !is_held {
                     self.push(now, session);
                 }
-                None => self.start_persists(now, line),
+                if !self.sessions[session].pushing {
+                    self.pull_what_was_pushed(now, session);
+                }
             }
         }
     }

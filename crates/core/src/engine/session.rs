@@ -60,6 +60,10 @@ pub(super) struct Session {
     /// The push that is to be answered over the live connection.
     pub frame_push: Option<OpId>,
     pub pull_wanted: bool,
+    /// A push is under way.
+    pub pushing: bool,
+    /// Since when what was pushed waits to be pulled, while more is pushed.
+    pub put_off: Option<Timestamp>,
     pub pull_failures: u32,
     pub pull_not_before: Option<Timestamp>,
     pub poll_at: Option<Timestamp>,
@@ -138,6 +142,8 @@ impl Session {
             pull: None,
             frame_push: None,
             pull_wanted: false,
+            pushing: false,
+            put_off: None,
             pull_failures: 0,
             pull_not_before: None,
             poll_at: None,
@@ -228,6 +234,8 @@ impl<V: Value> Engine<V> {
         holder.pull = None;
         holder.frame_push = None;
         holder.pull_wanted = false;
+        holder.pushing = false;
+        holder.put_off = None;
         holder.poll_at = None;
         holder.awaiting.clear();
         holder.held.clear();

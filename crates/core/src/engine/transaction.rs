@@ -25,6 +25,27 @@ impl Order {
     }
 }
 
+/// Transactions that changed since they were last told of. One that changed in between others may be there more than
+/// once, and one that is gone since stays.
+#[derive(Default)]
+pub(super) struct Changed(Vec<TxIx>);
+
+impl Changed {
+    pub fn insert(&mut self, tx: TxIx) {
+        if self.0.last() != Some(&tx) {
+            self.0.push(tx);
+        }
+    }
+
+    pub fn extend(&mut self, txs: impl Iterator<Item = TxIx>) {
+        self.0.extend(txs);
+    }
+
+    pub fn take(&mut self) -> Vec<TxIx> {
+        core::mem::take(&mut self.0)
+    }
+}
+
 /// One transaction.
 pub(super) struct Slot<V> {
     pub id: TxId,

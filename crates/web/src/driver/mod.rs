@@ -65,8 +65,8 @@ pub struct Driver {
 
 /// How many microtasks the app has to go on after what it was told: an `await` takes one to three.
 const MICROTASKS_OF_A_TURN: u32 = 4;
-/// How long what nothing waits for stays uncommitted, in milliseconds: about a frame.
-const LATE_TURN_END_MS: u32 = 16;
+/// How long what nothing waits for stays uncommitted, in milliseconds: about two frames.
+const LATE_TURN_END_MS: u32 = 32;
 /// How often a closing database is flushed again, when something writes while it closes.
 const FLUSH_ROUNDS_MAX: u32 = 16;
 
@@ -229,7 +229,7 @@ impl Driver {
 
     /// Commits what is to be committed, as soon as that is due.
     fn end_turn_soon(self: &Rc<Self>) {
-        let engine = self.engine.borrow();
+        let mut engine = self.engine.borrow_mut();
         if self.turn_end_is_due.get() || !engine.wants_turn_end() {
             return;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use driftline_core::{Commit, Fence};
 use indexed_db_futures::{database::Database, internals::SystemRepr};
-use js_sys::{Array, Function, Object};
+use js_sys::{Array, Function, JsString, Object};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::IdbRequest;
 
@@ -80,7 +80,7 @@ impl Appender {
         &self,
         database: &Database,
         commit: &Commit<Row>,
-        stamp: &str,
+        stamp: &JsString,
     ) -> Result<u64, Failed> {
         let raw: &web_sys::IdbDatabase = database.as_sys();
         let stores = self.stores(commit);

@@ -25,6 +25,7 @@ use indexed_db_futures::{
     query_source::QuerySource,
     transaction::{Transaction, TransactionMode},
 };
+use js_sys::JsString;
 use wasm_bindgen::JsValue;
 
 use crate::{
@@ -44,8 +45,8 @@ pub struct Journal {
     connection: Connection,
     strict: bool,
     appender: Appender,
-    /// Marks the records that this tab writes, so that one whose answer was lost is recognised.
-    stamp: String,
+    /// Marks the records that this tab writes, with a number, so that one whose answer was lost is recognised.
+    stamp: JsString,
     /// Leases that are known to have been raised once: their entries are never without an epoch again.
     raised: RefCell<BTreeSet<LeaseName>>,
 }
@@ -55,13 +56,16 @@ impl Journal {
     /// `strict`: commits wait for the disk, not only for the operating system.
     #[must_use]
     pub fn new(name: &str, strict: bool) -> Self {
-        let stamp =
-            format!("{:x}-{:x}", js_sys::Date::now() as u64, (js_sys::Math::random() * 2f64.powi(52)) as u64);
+        let stamp = format!(
+            "{:x}-{:x}-",
+            js_sys::Date::now() as u64,
+            (js_sys::Math::random() * 2f64.powi(52)) as u64
+        );
         Self {
             connection: Connection::new(name),
             strict,
             appender: Appender::new(strict),
-            stamp,
+            stamp: stamp.into(),
             raised: RefCell::default(),
         }
     }
@@ -132,7 +136,7 @@ impl Journal {
     /// Nothing of it was kept: [`CommitError::Fenced`], `Quota`, `NotCloneable` or `Unavailable`.
     pub async fn append(&self, commit: &Commit<Row>) -> Result<u64, CommitError> {
         self.check_raised(&commit.fences).await?;
-        let stamp = format!("{}-{}", self.stamp, self.connection.next_number());
+        let stamp = self.stamp.concat(&JsValue::from_f64(self.connection.next_number() as f64));
         // Taken before the first try: where the answer to it was lost, the record can only be after this.
         let seen = self.connection.seen();
         let key = self
@@ -158,7 +162,7 @@ impl Journal {
         database: &Database,
         repeated: bool,
         commit: &Commit<Row>,
-        stamp: &str,
+        stamp: &JsString,
         seen: u64,
     ) -> Result<u64, Failed> {
         let transaction = self.write(database, &[META, LOG, FILES])?;

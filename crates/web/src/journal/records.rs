@@ -2,7 +2,7 @@
 
 use driftline_core::Record;
 use indexed_db_futures::{Build, KeyRange, object_store::ObjectStore, query_source::QuerySource};
-use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, JsString, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 use super::failure::Failed;
@@ -24,11 +24,11 @@ extern "C" {
     #[wasm_bindgen(method, setter)]
     fn set_values(this: &Stored, values: &Array);
     #[wasm_bindgen(method, setter)]
-    fn set_stamp(this: &Stored, stamp: &str);
+    fn set_stamp(this: &Stored, stamp: &JsString);
 }
 
 /// A record in the form that is stored.
-pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&str>) -> JsValue {
+pub(super) fn record_to_js(record: &Record<Row>, stamp: Option<&JsString>) -> JsValue {
     let values: Array = record.values.iter().map(|value| &value.0).collect();
     let stored: Stored = Object::new().unchecked_into();
     stored.set_bytes(&Uint8Array::from(record.bytes.as_slice()));
@@ -77,13 +77,17 @@ pub(super) fn ask_batch(
 }
 
 /// The number of the record after `after` that carries the stamp, if there is one.
-pub(super) async fn stamp_of(log: &ObjectStore<'_>, after: u64, stamp: &str) -> Result<Option<u64>, Failed> {
+pub(super) async fn stamp_of(
+    log: &ObjectStore<'_>,
+    after: u64,
+    stamp: &JsString,
+) -> Result<Option<u64>, Failed> {
     let range = KeyRange::LowerBound(JsValue::from_f64(after as f64), true);
     let keys = log.get_all_keys::<JsValue>().with_query::<JsValue, _>(range.clone()).build()?;
     let values = log.get_all::<JsValue>().with_query::<JsValue, _>(range).build()?;
     let keys = keys.await?.collect::<Result<Vec<_>, _>>()?;
     for (key, value) in keys.into_iter().zip(values.await?) {
-        if Reflect::get(&value?, &"stamp".into())?.as_string().as_deref() == Some(stamp) {
+        if Reflect::get(&value?, &"stamp".into())? == ***stamp {
             return Ok(Some(number(&key)));
         }
     }
