@@ -2,6 +2,7 @@
 //! have the driving contract.
 
 mod apply;
+mod behind;
 mod checkpoint;
 mod collection;
 mod commands;
@@ -17,6 +18,7 @@ mod pull;
 mod push;
 mod row_set;
 mod schedule;
+mod seal;
 mod session;
 mod transaction;
 mod views;
