@@ -256,7 +256,7 @@ impl<V: Value> Engine<V> {
         }
         // A live connection brings them back by itself.
         if self.sessions[session].live != Live::Open {
-            self.put_off_pull(now, session);
+            self.want_pull(now, session, true);
         }
     }
 
