@@ -1,6 +1,6 @@
 //! The simulator: clients with tabs and disks, a server, the app's own server and a network between them,
 //! in virtual time and out of one seed. The server keeps rows, as mizu does, or it keeps a log of events and is
-//! spoken to as LiveStore's sync-cf or S2 are: the seed says which ([`Wire`]).
+//! spoken to as LiveStore's sync-cf or S2 are: the plan says which ([`Wire`]).
 //!
 //! A run has a **safety phase**, in which the app writes and everything goes wrong that can, and a
 //! **settling phase**, in which nothing goes wrong any more and everything must come to rest. Checked are,

@@ -47,8 +47,9 @@ fn one_plan_run_twice_gives_the_same_trace() {
 #[test]
 fn the_faults_happen() {
     let mut counts = driftline_sim::Counts::default();
-    for seed in 1..=40 {
-        counts += run(&Plan::new(seed, STEPS), false).counts;
+    for (seed, (wire, ..)) in (1..=40).zip(Wire::ALL.into_iter().cycle()) {
+        let plan = Plan { wire: Some(wire), ..Plan::new(seed, STEPS) };
+        counts += run(&plan, false).counts;
     }
     let happened = [
         counts.written,
