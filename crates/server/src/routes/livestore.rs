@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -20,12 +20,11 @@ use driftline_protocol::livestore::v04::{
 use driftline_protocol::livestore::{Event, MAX_PUSH_BYTES, MAX_PUSH_EVENTS};
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::App;
 use super::body::read_whole;
 use super::respond::{Shape, error_response, json};
-use super::sockets::{HEARTBEAT, MAX_SILENT_BEATS, check_socket_origin, upgrade};
+use super::sockets::{Client, Session, Step, check_socket_origin, upgrade};
 use crate::engine::PokeBroker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::livestore::{EventLogs, Pushed};
@@ -51,9 +50,9 @@ pub(super) async fn socket(
         Ok(listener) => listener,
         Err(error) => return error_response(&error, Shape::Plain),
     };
-    upgrade(&app.clone(), socket, Shape::Plain, 2 * MAX_PUSH_BYTES, move |socket| async move {
-        Session { app, socket, store: query.store_id, listener, pulls: BTreeMap::new() }.run().await;
-    })
+    let session =
+        Connection { app: Arc::clone(&app), store: query.store_id, listener, pulls: BTreeMap::new() };
+    upgrade(&app, socket, Shape::Plain, 2 * MAX_PUSH_BYTES, session)
 }
 
 pub(super) async fn call(
@@ -108,9 +107,8 @@ async fn answer_http(app: &App, store: &str, text: &str) -> Result<Vec<ServerFra
     Ok(frames)
 }
 
-struct Session {
+struct Connection {
     app: Arc<App>,
-    socket: WebSocket,
     store: String,
     /// The store's head, whenever it has moved.
     listener: watch::Receiver<u64>,
@@ -128,108 +126,81 @@ struct Pull {
     has_all: bool,
 }
 
-/// The connection is gone, or must go.
-struct Closed;
+impl Session for Connection {
+    type News = ();
 
-type Step = std::result::Result<(), Closed>;
-
-impl Session {
-    async fn run(mut self) {
-        let stopping = self.app.stopping.clone();
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent_beats = 0;
-        loop {
-            let step = tokio::select! {
-                () = stopping.cancelled() => {
-                    let frame = CloseFrame { code: close_code::AWAY, reason: "the server is stopping".into() };
-                    let _ = self.socket.send(Message::Close(Some(frame))).await;
-                    return;
-                }
-                message = self.socket.recv() => {
-                    silent_beats = 0;
-                    match message {
-                        Some(Ok(Message::Text(text))) => self.take(&text).await,
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                        Some(Ok(_)) => Ok(()),
-                    }
-                }
-                changed = self.listener.changed() => match changed {
-                    Ok(()) => self.advance().await,
-                    Err(_) => return,
-                },
-                _ = heartbeat.tick() => {
-                    silent_beats += 1;
-                    if silent_beats > MAX_SILENT_BEATS {
-                        return;
-                    }
-                    self.socket.send(Message::Ping(Vec::new().into())).await.map_err(|_| Closed)
-                }
-            };
-            if step.is_err() {
-                return;
-            }
-        }
+    async fn begin(&mut self, _: &mut Client) -> Step {
+        Ok(())
     }
 
-    async fn take(&mut self, text: &str) -> Step {
+    async fn wait(&mut self) -> Option<()> {
+        self.listener.changed().await.ok()
+    }
+
+    async fn tell(&mut self, client: &mut Client, (): ()) -> Step {
+        self.advance(client).await
+    }
+
+    async fn take(&mut self, client: &mut Client, text: &str) -> Step {
         match ClientFrame::decode(Transport::WebSocket, text) {
-            Ok(ClientFrame::Request(request)) => self.request(request).await,
+            Ok(ClientFrame::Request(request)) => self.request(client, request).await,
             Ok(ClientFrame::Ack { request_id }) => {
                 if let Some(pull) = self.pulls.get_mut(&request_id) {
                     pull.is_waiting = false;
                 }
-                self.advance().await
+                self.advance(client).await
             }
             Ok(ClientFrame::Interrupt { request_id }) => match self.pulls.remove(&request_id) {
-                Some(_) => self.exit(request_id, Exit::Failure(Failure::Interrupted)).await,
+                Some(_) => end(client, request_id, Exit::Failure(Failure::Interrupted)).await,
                 None => Ok(()),
             },
-            Ok(ClientFrame::Ping) => self.send(&ServerFrame::Pong).await,
+            Ok(ClientFrame::Ping) => send(client, &ServerFrame::Pong).await,
             Ok(ClientFrame::Eof) => Ok(()),
-            Err(error) => self.send(&refusal(Transport::WebSocket, text, &error)).await,
+            Err(error) => send(client, &refusal(Transport::WebSocket, text, &error)).await,
         }
     }
+}
 
-    async fn request(&mut self, request: CallRequest) -> Step {
+impl Connection {
+    async fn request(&mut self, client: &mut Client, request: CallRequest) -> Step {
         let id = request.id;
         if request.store_id != self.store {
-            return self.exit(id, Exit::Failure(other_store())).await;
+            return end(client, id, Exit::Failure(other_store())).await;
         }
         match request.call {
             OwnedCall::Push { batch, backend_id } => {
                 let pushed = push(&self.app, &self.store, batch, backend_id).await;
                 let exit = pushed.unwrap_or_else(|error| Exit::Failure(failed(&error)));
-                self.exit(id, exit).await
+                end(client, id, exit).await
             }
             OwnedCall::Pull { cursor, live } => {
                 if self.pulls.len() >= MAX_PULLS || self.pulls.contains_key(&id) {
                     let message =
                         format!("a connection has {MAX_PULLS} pulls at most, each under an id of its own");
-                    return self.exit(id, Exit::Failure(Failure::Defect { message })).await;
+                    return end(client, id, Exit::Failure(Failure::Defect { message })).await;
                 }
                 match begin(&self.app, &self.store, cursor).await {
                     Ok(Ok(sent)) => {
                         self.pulls.insert(id, Pull { sent, live, is_waiting: false, has_all: false });
-                        self.advance().await
+                        self.advance(client).await
                     }
-                    Ok(Err(failure)) => self.exit(id, Exit::Failure(failure)).await,
-                    Err(error) => self.exit(id, Exit::Failure(failed(&error))).await,
+                    Ok(Err(failure)) => end(client, id, Exit::Failure(failure)).await,
+                    Err(error) => end(client, id, Exit::Failure(failed(&error))).await,
                 }
             }
-            OwnedCall::Ping => self.exit(id, Exit::Success).await,
+            OwnedCall::Ping => end(client, id, Exit::Success).await,
         }
     }
 
     /// Sends each pull its next page, if it may have one and there is one, and ends those that have all they asked for.
-    async fn advance(&mut self) -> Step {
+    async fn advance(&mut self, client: &mut Client) -> Step {
         let head = *self.listener.borrow_and_update();
         let ids: Vec<u64> = self.pulls.keys().copied().collect();
         for id in ids {
             let Some(pull) = self.pulls.get(&id).filter(|pull| !pull.is_waiting) else { continue };
             if pull.has_all && !pull.live {
                 self.pulls.remove(&id);
-                self.exit(id, Exit::Success).await?;
+                end(client, id, Exit::Success).await?;
                 continue;
             }
             // A poke of 0 is none: the listener begins so.
@@ -241,7 +212,7 @@ impl Session {
                 Ok(page) => page,
                 Err(error) => {
                     self.pulls.remove(&id);
-                    self.exit(id, Exit::Failure(failed(&error))).await?;
+                    end(client, id, Exit::Failure(failed(&error))).await?;
                     continue;
                 }
             };
@@ -251,19 +222,19 @@ impl Session {
             // The first page of a pull says that there is nothing, later ones need not.
             if is_first || !page.batch.is_empty() {
                 pull.is_waiting = true;
-                self.send(&ServerFrame::Chunk { request_id: id, pages: vec![page] }).await?;
+                send(client, &ServerFrame::Chunk { request_id: id, pages: vec![page] }).await?;
             }
         }
         Ok(())
     }
+}
 
-    async fn exit(&mut self, request_id: u64, exit: Exit) -> Step {
-        self.send(&ServerFrame::Exit { request_id, exit }).await
-    }
+async fn end(client: &mut Client, request_id: u64, exit: Exit) -> Step {
+    send(client, &ServerFrame::Exit { request_id, exit }).await
+}
 
-    async fn send(&mut self, frame: &ServerFrame) -> Step {
-        self.socket.send(Message::text(frame.encode())).await.map_err(|_| Closed)
-    }
+async fn send(client: &mut Client, frame: &ServerFrame) -> Step {
+    client.send(Message::text(frame.encode())).await
 }
 
 /// The place behind which a pull begins, if the cursor is of this log.

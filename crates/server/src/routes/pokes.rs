@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -15,13 +15,12 @@ use driftline_protocol::mizu::live::{Frame, MAX_FRAME_BYTES};
 use driftline_protocol::mizu::{DEFAULT_SCOPE, plan};
 use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::StreamMap;
 use tokio_stream::wrappers::WatchStream;
 
 use super::App;
 use super::respond::{Shape, error_response};
-use super::sockets::{HEARTBEAT, MAX_SILENT_BEATS, check_socket_origin, upgrade};
+use super::sockets::{Client, Session, Step, check_socket_origin, upgrade};
 use super::sync::read_engine;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -66,67 +65,52 @@ fn open(
     if let Err(error) = check_socket_origin(&app.config, headers) {
         return error_response(&error, Shape::Mizu);
     }
-    upgrade(&app.clone(), socket, Shape::Mizu, MAX_FRAME_BYTES, move |socket| async move {
-        Session { app, socket, dialect, scopes: StreamMap::new(), told: HashSet::new() }
-            .run(query.scope)
-            .await;
-    })
+    let session = Connection {
+        app: Arc::clone(&app),
+        dialect,
+        first: query.scope,
+        scopes: StreamMap::new(),
+        told: HashSet::new(),
+    };
+    upgrade(&app, socket, Shape::Mizu, MAX_FRAME_BYTES, session)
 }
 
-struct Session {
+struct Connection {
     app: Arc<App>,
-    socket: WebSocket,
     dialect: Dialect,
+    /// The scope that the address names.
+    first: Option<String>,
     scopes: StreamMap<String, WatchStream<u64>>,
     /// Scopes whose names were refused; told once each, so that a client that insists is not answered for ever.
     told: HashSet<String>,
 }
 
-impl Session {
-    async fn run(mut self, first: Option<String>) {
-        let stopping = self.app.stopping.clone();
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent_beats = 0;
-        if let Some(scope) = first
-            && self.subscribe(scope, None).await.is_err()
-        {
-            return;
-        }
-        loop {
-            let done = tokio::select! {
-                () = stopping.cancelled() => {
-                    let frame = CloseFrame { code: close_code::AWAY, reason: "the server is stopping".into() };
-                    let _ = self.socket.send(Message::Close(Some(frame))).await;
-                    return;
-                }
-                message = self.socket.recv() => {
-                    silent_beats = 0;
-                    match message {
-                        Some(Ok(Message::Text(text))) => self.take(&text).await,
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                        Some(Ok(_)) => Ok(()),
-                    }
-                }
-                Some((scope, cursor)) = self.scopes.next() => self.poke(scope, cursor).await,
-                _ = heartbeat.tick() => {
-                    silent_beats += 1;
-                    if silent_beats > MAX_SILENT_BEATS {
-                        return;
-                    }
-                    self.socket.send(Message::Ping(Vec::new().into())).await
-                }
-            };
-            if done.is_err() {
-                return;
-            }
+impl Session for Connection {
+    type News = (String, u64);
+
+    async fn begin(&mut self, client: &mut Client) -> Step {
+        match self.first.take() {
+            Some(scope) => self.subscribe(client, scope, None).await,
+            None => Ok(()),
         }
     }
 
+    async fn wait(&mut self) -> Option<Self::News> {
+        match self.scopes.next().await {
+            Some(news) => Some(news),
+            // Nothing is listened to yet: what the client says next changes that.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn tell(&mut self, client: &mut Client, (scope, cursor): Self::News) -> Step {
+        self.poke(client, scope, cursor).await
+    }
+
     /// Frames that are none of sync's are passed over, as the published server does.
-    async fn take(&mut self, text: &str) -> std::result::Result<(), axum::Error> {
+    async fn take(&mut self, client: &mut Client, text: &str) -> Step {
         match Frame::decode(text) {
-            Ok(Frame::Subscribe { scope, reference }) => self.subscribe(scope, Some(reference)).await,
+            Ok(Frame::Subscribe { scope, reference }) => self.subscribe(client, scope, Some(reference)).await,
             Ok(Frame::Unsubscribe { scope }) => {
                 self.scopes.remove(&scope);
                 Ok(())
@@ -134,28 +118,26 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
 
-    async fn subscribe(
-        &mut self,
-        scope: String,
-        reference: Option<String>,
-    ) -> std::result::Result<(), axum::Error> {
+impl Connection {
+    async fn subscribe(&mut self, client: &mut Client, scope: String, reference: Option<String>) -> Step {
         let listening = self.listen(if scope.is_empty() { DEFAULT_SCOPE } else { &scope }).await;
         let head = match listening {
             Ok(head) => head,
             Err(error) => {
                 if self.told.len() < MAX_SCOPES && self.told.insert(scope.clone()) {
                     let frame = Frame::Error { scope, message: error.message().to_owned() };
-                    return self.socket.send(Message::text(frame.encode())).await;
+                    return client.send(Message::text(frame.encode())).await;
                 }
                 return Ok(());
             }
         };
         if let Some(reference) = reference {
             let frame = Frame::Ack { scope: scope.clone(), reference };
-            self.socket.send(Message::text(frame.encode())).await?;
+            client.send(Message::text(frame.encode())).await?;
         }
-        self.poke(scope, head).await
+        self.poke(client, scope, head).await
     }
 
     /// Listening before the head is read misses nothing between the two.
@@ -173,12 +155,12 @@ impl Session {
         read_engine(&self.app, move |engine| engine.head(&scope)).await
     }
 
-    async fn poke(&mut self, scope: String, cursor: u64) -> std::result::Result<(), axum::Error> {
+    async fn poke(&mut self, client: &mut Client, scope: String, cursor: u64) -> Step {
         let message = match self.dialect {
             Dialect::Json => Message::text(Frame::Poke { scope, cursor }.encode()),
             Dialect::Binary => Message::binary(plan::Poke { scope, cursor }.encode()),
         };
-        self.socket.send(message).await
+        client.send(message).await
     }
 }
 
