@@ -59,6 +59,8 @@ pub mod code {
     pub const RANGE_NOT_SATISFIABLE: &str = "range_not_satisfiable";
     /// 403: the page's origin is not among those that the server allows.
     pub const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
+    /// No token that the server takes came along.
+    pub const UNAUTHORIZED: &str = "unauthorized";
     /// 403: the scope is not among those that the server serves.
     pub const SCOPE_NOT_ALLOWED: &str = "scope_not_allowed";
     /// 408: the request's body stopped arriving.

@@ -65,6 +65,8 @@ pub mod code {
     pub const CURSOR_TOO_OLD: &str = "cursor_too_old";
     /// 403 with "scope not allowed", and 500: the published server has one code for both.
     pub const INTERNAL_ERROR: &str = "internal_error";
+    /// No token that the server takes came along.
+    pub const UNAUTHORIZED: &str = "unauthorized";
     /// 413: the body, or the snapshot, is larger than the limit in the message.
     pub const TOO_LARGE: &str = "too_large";
     /// 404: no such route.

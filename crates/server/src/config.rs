@@ -36,6 +36,17 @@ pub struct Config {
     #[arg(long, env = "DRIFTLINE_CONNECT_TO", value_name = "ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     pub connect_to: Vec<String>,
 
+    /// Token that whoever uses the server must show; repeatable. It comes as `Authorization: Bearer`, and from LiveStore's
+    /// clients as `authToken` in the payload. Without any, everybody may.
+    #[arg(
+        long,
+        env = "DRIFTLINE_AUTH_TOKEN",
+        value_name = "TOKEN",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub auth_token: Vec<String>,
+
     /// Scope that is served; repeatable. Without any, all are.
     #[arg(long, env = "DRIFTLINE_ALLOW_SCOPE", value_name = "SCOPE", value_delimiter = ',')]
     pub allow_scope: Vec<String>,

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Invalid,
     /// 400: a blob's name is not a SHA-256 in lower-case hex.
     InvalidDigest,
+    /// 401: no token came along, or none that is good.
+    Unauthorized,
     /// 403: the scope is not among those that the server serves.
     ScopeNotAllowed,
     /// 403: a page of another origin asked for a change.
@@ -109,6 +111,7 @@ impl Error {
         use ErrorKind::*;
         match self.kind {
             Invalid | InvalidDigest => 400,
+            Unauthorized => 401,
             ScopeNotAllowed | OriginNotAllowed => 403,
             NotFound => 404,
             MethodNotAllowed => 405,
@@ -127,6 +130,7 @@ impl Error {
     pub fn to_wire(&self) -> mizu::WireError {
         use ErrorKind::*;
         let code = match self.kind {
+            Unauthorized => mizu::code::UNAUTHORIZED,
             CursorTooOld => mizu::code::CURSOR_TOO_OLD,
             NotFound => mizu::code::NOT_FOUND,
             MethodNotAllowed => mizu::code::METHOD_NOT_ALLOWED,
@@ -147,6 +151,7 @@ impl Error {
         use ErrorKind::*;
         let code = match self.kind {
             Invalid | CursorTooOld => files::code::INVALID_REQUEST,
+            Unauthorized => files::code::UNAUTHORIZED,
             InvalidDigest => files::code::INVALID_DIGEST,
             ScopeNotAllowed => files::code::SCOPE_NOT_ALLOWED,
             OriginNotAllowed => files::code::ORIGIN_NOT_ALLOWED,

@@ -1,5 +1,6 @@
 //! The routes, and what holds on all of them: JSON errors, origins, counters, a log line each.
 
+mod auth;
 mod body;
 mod events;
 mod files;
@@ -80,8 +81,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/livestore", get(livestore::socket).post(livestore::call))
         .route("/livestore/websocket", get(livestore_v03::socket))
         .route("/files/{digest}", get(files::read).put(files::put).delete(files::delete))
-        .route("/healthz", get(system::health))
-        .route("/metrics", get(system::metrics));
+        .route("/metrics", get(system::metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), auth::check_token))
+        .route("/healthz", get(system::health));
     router = match static_dir {
         Some(directory) => router.fallback_service(static_files::service(&directory, &connect_to)),
         None => router.fallback(not_found),
