@@ -31,6 +31,7 @@ export interface CoreEvents {
   statusChanged(): void
   transactionChanged(id: string): void
   failed(error: DriftlineError | Error, transaction?: Transaction): void
+  pinged(remote: number, error: Error | undefined): void
 }
 
 /** How a database is opened. */
@@ -209,6 +210,12 @@ export class Core {
           const [number, from, to] = told.slice(at, at + 3) as [number, string, string]
           this.#tell(number, part => part.rekeyed(from, to))
           at += 3
+          break
+        }
+        case Told.Pinged: {
+          const [remote, info] = told.slice(at, at + 2) as [number, WireErrorInfo | undefined]
+          this.later(() => this.#events.pinged(remote, info === undefined ? undefined : this.error(info)))
+          at += 2
           break
         }
         default: throw new DriftlineError('unexpected', 'The wasm module and its TypeScript face are of different versions. What is stored is kept; build or install the app anew.')

@@ -1,7 +1,8 @@
 // An app's own backend: a log of events behind two functions. It stands in the network's place and speaks the wire of
 // LiveStore's HTTP transport to the module, so that one session serves it like the others.
-import type { Backend, Call } from './backends.ts'
+import type { Backend, Call, RemoteMetadata, RemoteSupports } from './backends.ts'
 import { DriftlineError } from './errors.ts'
+import { PING_MS } from './remote.ts'
 import type { RetryOptions } from './types.ts'
 
 /** An event of an app's own backend. */
@@ -24,31 +25,21 @@ export interface BackendDefinition {
   pull(given: { cursor: number; identity?: string }): Promise<{ events: LogEvent[]; hasMore?: boolean; /** Which log it is: another one makes everything be fetched anew. */ identity?: string }>
   /** Appends events behind `after`, all or none. Throws `ServerAheadError` if the log does not end there. */
   push(given: { events: LogEvent[]; after: number }): Promise<void>
+  /** Resolves if the backend is there, and throws otherwise; called after a silence of `pingIntervalMs`. */
+  ping?(): Promise<void>
   /** Listens for what others write: calls `changed`, with the head if it is known, and `closed` when it hears nothing any more. Gives what ends it. */
   connect?(given: { changed(head?: number): void; closed(): void }): () => void
   retry?: RetryOptions
-}
-
-/** Thrown by `push`: the log does not end where the events were meant for. It is read, and they are sent again behind it. */
-export class ServerAheadError extends DriftlineError {
-  readonly head: number | undefined
-  /** `head` is the last position, if it is known. */
-  constructor(head?: number, options: { cause?: unknown } = {}) {
-    super('server_ahead', 'Others wrote first. What they wrote is read, and this is sent again behind it.', options)
-    this.head = head
-  }
-}
-
-/** Thrown by `pull` or `push`: it is not the log that the cursor is of. Rows are fetched anew, and what waits is kept. */
-export class BackendResetError extends DriftlineError {
-  constructor(message = 'The backend is not the one that it was.', options: { cause?: unknown } = {}) {
-    super('backend_reset', message, options)
-  }
+  /** After how long a silence `ping` is called; 10,000. `false`: never. */
+  pingIntervalMs?: number | false
+  /** What is known of it, for people and tools. */
+  metadata?: Partial<RemoteMetadata>
+  supports?: Partial<RemoteSupports>
 }
 
 /** Makes a backend of an app's own functions. */
 export function defineBackend(definition: BackendDefinition): Backend {
-  const { name, scope = '', connect, retry } = definition
+  const { name, scope = '', connect, ping, retry, pingIntervalMs, metadata, supports } = definition
   if (typeof definition.pull !== 'function' || typeof definition.push !== 'function' || !name) {
     throw new DriftlineError('unexpected', 'defineBackend() needs a name and the functions pull and push. Nothing was defined.')
   }
@@ -58,24 +49,30 @@ export function defineBackend(definition: BackendDefinition): Backend {
   }
   return {
     kind: 'custom', url: `app:${name}`, scope,
-    metadata: { name, description: `${name}${scope === '' ? '' : `, ${scope}`}`, protocol: 'custom', endpoint: `app:${name}` },
-    supports: { pullPageInfoKnown: false, pullLive: connect !== undefined, idempotent: false },
-    wire: { wire: connect === undefined ? 'http' : 'calls' },
+    metadata: { name, description: `${name}${scope === '' ? '' : `, ${scope}`}`, protocol: 'custom', endpoint: `app:${name}`, ...metadata },
+    supports: { pullPageInfoKnown: false, pullLive: connect !== undefined, idempotent: false, ...supports },
+    wire: { wire: 'calls', live: connect !== undefined, canPing: ping !== undefined },
     call,
     ...(retry === undefined ? {} : { retry }),
+    // Without it, a pull would be what shows whether it is there.
+    pingIntervalMs: ping === undefined ? false : pingIntervalMs ?? PING_MS,
   }
 }
 
 interface WireEvent { name: string; args: unknown; seqNum: number; parentSeqNum: number; clientId: string; sessionId: string }
 interface WireRequest { id: string; tag: string; payload: { cursor?: { value?: { backendId: string; eventSequenceNumber: number } }; batch?: WireEvent[] } }
 
-async function answer({ pull, push }: BackendDefinition, body: string): Promise<{ status: number; body: string; retryAfterMs?: number }> {
+async function answer({ pull, push, ping }: BackendDefinition, body: string): Promise<{ status: number; body: string; retryAfterMs?: number }> {
   const { id, tag, payload } = JSON.parse(body) as WireRequest
   const ended = (exit: unknown) => ({ _tag: 'Exit', requestId: id, exit })
   const said = (frames: unknown[]) => ({ status: 200, body: JSON.stringify(frames) })
   const { batch, cursor } = payload
   const after = batch?.[0]?.parentSeqNum ?? 0
   try {
+    if (tag.endsWith('Ping')) {
+      await ping?.()
+      return said([ended({ _tag: 'Success' })])
+    }
     if (tag.endsWith('Push')) {
       await push({ after, events: (batch ?? []).map(({ name, args, seqNum, sessionId }) => ({ position: seqNum, name, args, id: sessionId })) })
       return said([ended({ _tag: 'Success', value: {} })])

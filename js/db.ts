@@ -85,6 +85,9 @@ export class Driftline extends EventTarget {
       },
       transactionChanged: id => this.transactions?.changed(id),
       failed: (error, transaction) => this.#failed(error, transaction),
+      pinged: (number, error) => {
+        for (const { remote } of this.#remotes.values()) if (remote.number === number) remote.pinged(error)
+      },
     })
     this.transactions = new TransactionLog(this.#core)
     this.#status = new Computed(() => this.#statusNow())

@@ -81,6 +81,71 @@ export class NetworkError extends DriftlineError {
   }
 }
 
+/** The backend answered a pull with what can't be understood, or refused it. */
+export class InvalidPullError extends DriftlineError {
+  override readonly name = 'InvalidPullError'
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('invalid_pull', message, details)
+  }
+}
+
+/** The backend refused what was pushed, or answered with what can't be understood. */
+export class InvalidPushError extends DriftlineError {
+  override readonly name = 'InvalidPushError'
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('invalid_push', message, details)
+  }
+}
+
+/** The backend can't be reached, or does not answer in time. What waits is kept, and sent when it can be. */
+export class IsOfflineError extends DriftlineError {
+  override readonly name = 'IsOfflineError'
+  constructor(message = 'The backend can’t be reached. What waits is kept, and sent when it can be.', details: ErrorDetails = {}) {
+    super('offline', message, details)
+  }
+}
+
+/** The log does not end where events were meant for: others wrote first. It is read, and they are sent again behind it. */
+export class ServerAheadError extends DriftlineError {
+  override readonly name = 'ServerAheadError'
+  readonly head: number | undefined
+  /** `head` is the last position, if it is known. */
+  constructor(head?: number, { message = 'Others wrote first. What they wrote is read, and this is sent again behind it.', ...details }: ErrorDetails & { message?: string } = {}) {
+    super('server_ahead', message, details)
+    this.head = head
+  }
+}
+
+/** It is not the log that the cursor is of: the backend was wiped or replaced. Rows are fetched anew, and what waits is kept. */
+export class BackendResetError extends DriftlineError {
+  override readonly name = 'BackendResetError'
+  constructor(message = 'The backend is not the one that it was. Rows are fetched anew; what waits to be sent is kept.', details: ErrorDetails = {}) {
+    super('backend_reset', message, details)
+  }
+}
+
+/** A call was made in a way that none of the other errors names, or an app's function failed. */
+export class UnexpectedError extends DriftlineError {
+  override readonly name = 'UnexpectedError'
+  constructor(message: string, details: ErrorDetails = {}) {
+    super('unexpected', message, details)
+  }
+}
+
+/** The error of a code, as the class that the code has, if it has one. */
+export function errorOf(code: ErrorCode, message: string, details: ErrorDetails = {}): DriftlineError {
+  switch (code) {
+    case 'invalid_pull': return new InvalidPullError(message, details)
+    case 'invalid_push': return new InvalidPushError(message, details)
+    case 'offline': return new IsOfflineError(message, details)
+    case 'server_ahead': return new ServerAheadError(undefined, { message, ...details })
+    case 'backend_reset': return new BackendResetError(message, details)
+    case 'unexpected': return new UnexpectedError(message, details)
+    case 'auth_required': return new AuthRequiredError(message, details)
+    default: return new DriftlineError(code, message, details)
+  }
+}
+
 /** What the wasm module throws for bad input. */
 export interface WireError { code: string; message: string; limit?: number; actual?: number }
 
@@ -92,7 +157,7 @@ export function isWireError(thrown: unknown): thrown is WireError {
 /** The error for a code of the wasm module's, with its figures under the names of the API. */
 export function fromWire({ code, message, ...figures }: WireError): DriftlineError {
   const known = isCode(code) ? code : 'unexpected'
-  return new DriftlineError(known, message, named(known, figures))
+  return errorOf(known, message, named(known, figures))
 }
 
 /** An error that was kept as words, by an earlier session or another tab, as much like itself as those allow. */
@@ -101,7 +166,7 @@ export function revived(known: { name: string; code: string; message: string; li
   if (name === 'NonRetriableError') return new NonRetriableError(message)
   if (name === 'AuthRequiredError') return new AuthRequiredError(message)
   if (name === 'NetworkError') return new NetworkError(message)
-  if (isCode(code)) return new DriftlineError(code, message, { ...named(code, known), ...(transactionId === undefined ? {} : { transactionId }) })
+  if (isCode(code)) return errorOf(code, message, { ...named(code, known), ...(transactionId === undefined ? {} : { transactionId }) })
   const error = new Error(message)
   error.name = name
   return Object.assign(error, code === '' ? {} : { code })

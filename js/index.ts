@@ -6,12 +6,13 @@ export type { Transaction } from './transaction.ts'
 export type { TransactionLog } from './log.ts'
 export {
   livestore, mizu, s2, s2Proxy,
-  type Backend, type LiveStoreOptions, type MizuOptions, type RemoteMetadata, type RemoteSupports, type S2Options, type S2ProxyOptions,
+  type Backend, type BackendOptions, type LiveStoreOptions, type MizuOptions, type RemoteMetadata, type RemoteSupports, type S2Options, type S2ProxyOptions,
 } from './backends.ts'
-export { BackendResetError, ServerAheadError, defineBackend, type BackendDefinition, type LogEvent } from './custom.ts'
-export type { Remote, RemoteStatus } from './remote.ts'
+export { defineBackend, type BackendDefinition, type LogEvent } from './custom.ts'
+export type { Remote, RemoteAdmin, RemoteStatus } from './remote.ts'
 export {
-  AuthRequiredError, DriftlineError, NetworkError, NonRetriableError, RetryAfterError,
+  AuthRequiredError, BackendResetError, DriftlineError, InvalidPullError, InvalidPushError, IsOfflineError, NetworkError, NonRetriableError, RetryAfterError, ServerAheadError,
+  UnexpectedError,
   type AppErrorCode, type ErrorCode, type ErrorDetails,
 } from './errors.ts'
 export { httpRemote, type HttpRemoteOptions, type RemoteStorage, type FileStore } from './files/index.ts'

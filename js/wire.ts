@@ -29,6 +29,8 @@ export const Told = {
   StopSync: 11,
   /** collection, old key, new key */
   Rekeyed: 12,
+  /** remote, error */
+  Pinged: 13,
 } as const
 
 /** What happened to a transaction. */
@@ -82,7 +84,7 @@ export interface WireStatus {
   lastError?: WireErrorInfo
 }
 
-export interface WireRemote { state: 'connecting' | 'live' | 'polling' | 'offline' | 'auth' | 'reset'; cursor?: number; pending: number; lastError?: WireErrorInfo }
+export interface WireRemote { state: 'connecting' | 'live' | 'polling' | 'offline' | 'auth' | 'reset'; connected: boolean; cursor?: number; pending: number; lastError?: WireErrorInfo }
 
 /** Kinds of mutations in the flat array that `transact` takes: kind, collection, key, value, size. */
 export const Kind = { insert: 0, update: 1, delete: 2 } as const
@@ -92,6 +94,7 @@ export interface ClientModule {
   register(spec: unknown): number
   connect(spec: unknown, endpoint: { url: string; headers?: unknown; query?: unknown; call?: unknown }): number
   pullNow(remote: number): void
+  ping(remote: number): void
   insert(collection: number, key: string, row: unknown, sizeBytes: number): string
   update(collection: number, key: string, changes: unknown, sizeBytes: number): string
   remove(collection: number, key: string): string

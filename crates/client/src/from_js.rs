@@ -108,7 +108,7 @@ pub fn retry_policy(policy: &JsValue) -> RetryPolicy {
     }
 }
 
-/// `{ id, kind, scope, retry? }` and what the kind of backend has.
+/// `{ id, kind, scope, retry?, pingMs? }` and what the kind of backend has.
 pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
     let fields = Fields(spec);
     RemoteSpec {
@@ -118,7 +118,10 @@ pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
                 store_id: fields.text("scope"),
                 wire: match fields.text("wire").as_str() {
                     "http" => LiveStoreWire::Http,
-                    "calls" => LiveStoreWire::Calls,
+                    "calls" => {
+                        LiveStoreWire::Calls { ping: fields.flag("canPing"), live: fields.flag("live") }
+                    }
+                    "auto" => LiveStoreWire::Auto,
                     "0.3" => LiveStoreWire::V03,
                     _ => LiveStoreWire::WebSocket,
                 },
@@ -128,9 +131,11 @@ pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
                 stream: fields.text("stream"),
                 create: fields.flag("create"),
             },
-            "s2Proxy" => {
-                BackendSpec::S2Proxy { store_id: fields.text("scope"), push_to: fields.text("pushTo") }
-            }
+            "s2Proxy" => BackendSpec::S2Proxy {
+                store_id: fields.text("scope"),
+                push_to: fields.text("pushTo"),
+                ping_to: fields.text("pingTo"),
+            },
             _ => BackendSpec::Mizu {
                 scope: fields.text("scope"),
                 dialect: match fields.text("dialect").as_str() {
@@ -147,6 +152,7 @@ pub fn remote_spec(spec: &JsValue) -> RemoteSpec {
             },
         },
         retry: retry_policy(&fields.value("retry")),
+        ping_ms: fields.number("pingMs").map(|ms| ms as u64),
     }
 }
 

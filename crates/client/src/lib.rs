@@ -111,6 +111,11 @@ impl Client {
         thrown(self.driver.command(|engine, now| engine.pull_now(now, RemoteId(remote))))
     }
 
+    /// Asks a remote whether it is there; what is told says so.
+    pub fn ping(&self, remote: u32) -> Result<(), JsValue> {
+        thrown(self.driver.command(|engine, now| engine.ping(now, RemoteId(remote))))
+    }
+
     /// Inserts one row under the collection's own strategy and answers the transaction's id.
     pub fn insert(
         &self,

@@ -77,6 +77,7 @@ pub fn told_to_js(outputs: Vec<Output<Row>>, texts: &Recent) -> JsValue {
             Output::Rekeyed { collection, from, to } => {
                 tell(12, &[number(collection.0), from.into(), to.into()])
             }
+            Output::Pinged(remote, failed) => tell(13, &[number(remote.0), error_info(failed.as_ref())]),
             // The driver keeps the rest to itself.
             _ => {}
         }

@@ -37,12 +37,43 @@ pub enum Input<V> {
     LeaseLost(LeaseName),
     /// The lease was asked for and another tab holds it; the request stays queued.
     LeaseElsewhere(LeaseName),
+    /// Another tab of this database tells something ([`crate::Output::TellTabs`]).
+    TabNote(TabNote),
     /// The browser's hint about the network. It makes a try come sooner, never later.
     Online(bool),
     /// The page became visible or hidden.
     Visible(bool),
     /// The time of the last [`crate::Output::Wake`] has come.
     Timer,
+}
+
+/// What the engines of tabs tell each other. It may be lost; it is told again as long as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TabNote {
+    /// Work waits on this lease whose collections are these, and the tab that holds it does not know them all.
+    Wanted {
+        /// The lease.
+        lease: LeaseName,
+        /// The collections' ids.
+        collections: Vec<String>,
+    },
+    /// The app of a tab wants to know whether the remote of this lease is there.
+    Ping {
+        /// The lease.
+        lease: LeaseName,
+    },
+    /// Whether it is, as the tab knows that holds the lease.
+    Pinged {
+        /// The lease.
+        lease: LeaseName,
+        /// Why it is not.
+        failed: Option<ErrorInfo>,
+    },
+    /// A tab that stands in line for this lease knows all that was asked for.
+    Offered {
+        /// The lease.
+        lease: LeaseName,
+    },
 }
 
 /// Everything that is on disk.
@@ -102,7 +133,7 @@ pub enum TransportError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// The app's function for credentials threw.
+    /// The app's function for credentials threw, or the backend said of them that they are no good.
     Credentials(String),
 }
 
@@ -113,7 +144,7 @@ pub enum LiveEvent {
     Opened,
     /// A message's text.
     Frame(String),
-    /// It was not opened, since the app's function for credentials threw.
+    /// It was not opened, since the app's function for credentials threw, or the backend closed it for want of good ones.
     Refused(String),
     /// It is closed, for whatever reason. The engine opens it anew after a back-off.
     Closed,

@@ -51,7 +51,9 @@ pub mod view;
 pub use backend::{HttpRequest, HttpResponse, LiveEndpoint, Method};
 pub use engine::Engine;
 pub use error::{Code, Error, ErrorInfo, Failure, FailureKind, Lasting};
-pub use input::{CommitError, Input, LeaseName, LiveEvent, Loaded, LogRead, PersistOk, TransportError};
+pub use input::{
+    CommitError, Input, LeaseName, LiveEvent, Loaded, LogRead, PersistOk, TabNote, TransportError,
+};
 pub use output::{Checkpoint, Commit, Fence, Haste, MirrorPut, Output, RowChange, TxEvent, WakeReason};
 pub use record::Record;
 pub use spec::{

@@ -2,7 +2,7 @@
 
 use crate::{
     Code, ErrorInfo, HttpRequest, LiveEndpoint, OpId, Record, Timestamp, TxId,
-    input::LeaseName,
+    input::{LeaseName, TabNote},
     spec::{CollectionId, RemoteId},
 };
 
@@ -60,6 +60,8 @@ pub enum Output<V> {
     ClaimLease(LeaseName),
     /// Give a lease back, or stop asking.
     ReleaseLease(LeaseName),
+    /// Tell the other tabs of this database: [`crate::Input::TabNote`] there.
+    TellTabs(TabNote),
     /// Rows of a collection changed, in the order in which they did.
     Rows(CollectionId, Vec<RowChange<V>>),
     /// A row has another key now; what follows the old one follows the new one. The rows themselves come as
@@ -80,6 +82,8 @@ pub enum Output<V> {
     Ready(CollectionId),
     /// The first sync of this session is in.
     Synced(CollectionId),
+    /// Whether a remote answered after [`crate::Engine::ping`], or why it did not.
+    Pinged(RemoteId, Option<ErrorInfo>),
     /// The status changed; [`crate::Engine::status`] has it.
     Status,
     /// An error that belongs to no transaction, or that nobody else will hear of.

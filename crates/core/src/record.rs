@@ -67,6 +67,8 @@ pub(crate) enum Fact<V> {
     Table { collection: Rc<str>, table: Rc<str> },
     /// What shows beneath the overlays of locked rows while newer sync is held back (checkpoints only).
     Held { table: Rc<str>, writes: Vec<(Rc<str>, Option<V>)> },
+    /// The mappings of a remote's collections that have had every event up to its cursor.
+    Mapped { remote: Rc<str>, mappings: Vec<Rc<str>> },
 }
 
 impl<V> Fact<V> {
@@ -265,6 +267,10 @@ enum WireFact {
         collection: u32,
         table: u32,
     },
+    Mapped {
+        remote: u32,
+        mappings: Vec<String>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -371,6 +377,10 @@ impl<V: Clone> Writer<V> {
             Fact::Table { collection, table } => {
                 WireFact::Table { collection: self.name(collection), table: self.name(table) }
             }
+            Fact::Mapped { remote, mappings } => WireFact::Mapped {
+                remote: self.name(remote),
+                mappings: mappings.iter().map(|mapping| mapping.to_string()).collect(),
+            },
             Fact::Held { table, writes } => {
                 WireFact::Held { table: self.name(table), writes: self.writes(writes) }
             }
@@ -484,6 +494,10 @@ impl<V: Clone> Reader<'_, V> {
             WireFact::Table { collection, table } => {
                 Fact::Table { collection: self.name(collection)?, table: self.name(table)? }
             }
+            WireFact::Mapped { remote, mappings } => Fact::Mapped {
+                remote: self.name(remote)?,
+                mappings: mappings.into_iter().map(Into::into).collect(),
+            },
             WireFact::Held { table, writes } => {
                 Fact::Held { table: self.name(table)?, writes: self.writes(writes)? }
             }
@@ -572,6 +586,7 @@ mod tests {
             Fact::Client { remote: "r".into(), client: "c".into() },
             Fact::Table { collection: "todos".into(), table: "r/todo".into() },
             Fact::Held { table: "todos".into(), writes: vec![("a".into(), None)] },
+            Fact::Mapped { remote: "r".into(), mappings: vec!["r/todo".into()] },
             Fact::Synced { table: "todos".into() },
             Fact::Provisional { table: "todos".into(), writes: vec![("a".into(), None)] },
             Fact::Doubtful { collection: "todos".into(), keys: vec!["a".into()] },

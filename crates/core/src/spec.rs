@@ -10,6 +10,8 @@ pub const KEY_MAX_BYTES: usize = 1_024;
 pub const MUTATION_MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// The default bound on unfinished transactions.
 pub const PENDING_MAX_TRANSACTIONS: usize = 100_000;
+/// How long a silence of a backend may be by default before it is asked whether it is there, in milliseconds.
+pub const PING_MS: u64 = 10_000;
 /// The default bound on `persist` calls that run at once for one collection, and on pushes of one remote.
 pub const CONCURRENT_PERSISTS: usize = 6;
 
@@ -125,6 +127,8 @@ pub struct RemoteSpec {
     pub backend: BackendSpec,
     /// How failures are retried.
     pub retry: RetryPolicy,
+    /// After how long a silence the backend is asked whether it is there, in milliseconds; `None`: never.
+    pub ping_ms: Option<u64>,
 }
 
 /// A backend's dialect and its settings. Addresses and credentials are the driver's.
@@ -163,6 +167,8 @@ pub enum BackendSpec {
         store_id: String,
         /// Where events are pushed, if that is not where they are pulled; empty if it is.
         push_to: String,
+        /// Where it is asked whether it is there, if that is not where events are pulled; empty if it is.
+        ping_to: String,
     },
 }
 
@@ -191,10 +197,17 @@ pub enum MizuPoke {
 pub enum LiveStoreWire {
     /// 0.4.0 over a WebSocket.
     WebSocket,
+    /// 0.4.0 over a WebSocket, and by single requests while none can be opened.
+    Auto,
     /// 0.4.0 by single requests.
     Http,
-    /// As [`Self::Http`], answered by an app's own backend, which also says when there is something new.
-    Calls,
+    /// As [`Self::Http`], answered by an app's own backend.
+    Calls {
+        /// Whether it can be asked whether it is there.
+        ping: bool,
+        /// Whether it says when there is something new.
+        live: bool,
+    },
     /// 0.3 over a WebSocket.
     V03,
 }

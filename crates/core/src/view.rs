@@ -211,6 +211,8 @@ pub struct RemoteView {
     pub cursor: Option<u64>,
     pub pending: usize,
     pub last_error: Option<ErrorInfo>,
+    /// Whether the backend answered when last it was asked, or spoke since.
+    pub connected: bool,
     /// Whether this tab runs the session; otherwise the state is what the leading tab last told, if it did.
     pub leads: bool,
 }

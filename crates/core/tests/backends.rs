@@ -161,7 +161,11 @@ fn a_live_read_that_falls_silent_is_made_anew() {
 #[test]
 fn through_the_proxy_a_push_counts_once_it_is_read_back() {
     let mut tab = Tab::open(&Disk::default(), 1);
-    let remote = tab.connect(BackendSpec::S2Proxy { store_id: "a b".into(), push_to: String::new() });
+    let remote = tab.connect(BackendSpec::S2Proxy {
+        store_id: "a b".into(),
+        push_to: String::new(),
+        ping_to: String::new(),
+    });
     let todos = tab.register_at("todos", remote, "todo");
     let pull = tab.answer_request(200, "data: [DONE]\n\n");
     assert_eq!(
@@ -188,7 +192,11 @@ fn through_the_proxy_a_push_counts_once_it_is_read_back() {
 #[test]
 fn an_answer_of_the_proxy_that_breaks_off_is_no_empty_pull() {
     let mut tab = Tab::open(&Disk::default(), 1);
-    let remote = tab.connect(BackendSpec::S2Proxy { store_id: "s".into(), push_to: String::new() });
+    let remote = tab.connect(BackendSpec::S2Proxy {
+        store_id: "s".into(),
+        push_to: String::new(),
+        ping_to: String::new(),
+    });
     tab.register_at("todos", remote, "todo");
     for body in ["", "event: error\ndata: {\"message\":\"broken\"}\n\n", "data: nonsense\n\n"] {
         tab.answer_request(200, body);

@@ -33,7 +33,11 @@ impl Server {
     fn spec(&self) -> BackendSpec {
         match self {
             Self::Direct(_) => BackendSpec::S2 { basin: BASIN.into(), stream: STREAM.into(), create: true },
-            Self::Proxy(_) => BackendSpec::S2Proxy { store_id: STORE.into(), push_to: String::new() },
+            Self::Proxy(_) => BackendSpec::S2Proxy {
+                store_id: STORE.into(),
+                push_to: String::new(),
+                ping_to: String::new(),
+            },
         }
     }
 
@@ -237,6 +241,7 @@ fn sent(request: &HttpRequest) -> Request {
         Method::Get => "GET",
         Method::Post => "POST",
         Method::Put => "PUT",
+        Method::Head => "HEAD",
     };
     let headers = request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let mut headers: Vec<_> = headers.collect();

@@ -413,3 +413,117 @@ fn a_tab_that_slept_while_its_row_got_another_key_shows_it_under_that_key_alone(
     );
     assert_eq!(asleep.engine.locked_objects(), ["notes/t7"]);
 }
+
+/// Carries what tabs tell each other, until there is nothing more.
+fn carry(tabs: &mut [&mut Tab]) {
+    for _ in 0..100 {
+        let Some(from) = tabs.iter().position(|tab| !tab.notes.is_empty()) else { return };
+        let notes = std::mem::take(&mut tabs[from].notes);
+        for note in notes {
+            for to in (0..tabs.len()).filter(|&to| to != from) {
+                tabs[to].input(Input::TabNote(note.clone()));
+                tabs[to].settle();
+            }
+        }
+    }
+    panic!("the tabs talk without end");
+}
+
+#[test]
+fn work_that_the_leader_has_no_collection_for_is_sent_by_a_tab_that_has() {
+    let disk = Disk::default();
+    let mut leader = Tab::open(&disk, 1);
+    let remote = leader.connect_mizu();
+    leader.register_at("todos", remote, "todo");
+    let mut knowing = Tab::open_with(&disk, 2, false);
+    let remote = knowing.connect_mizu();
+    knowing.register_at("todos", remote, "todo");
+    let notes = knowing.register_at("notes", remote, "note");
+    let tx = knowing.insert(notes, "n", json!({ "id": "n" })).unwrap();
+    knowing.settle();
+    tell(&disk, &mut leader);
+    leader.advance(1_000);
+    assert_eq!(leader.notes.len(), 1, "it asks");
+    leader.grants = false;
+    carry(&mut [&mut leader, &mut knowing]);
+    assert!(!leader.engine.remote(remote).unwrap().leads);
+    assert_eq!(leader.claims.len(), 1, "and stands in line again");
+    knowing.grant("r/mizu:demo");
+    knowing.settle();
+    knowing.answer_request(200, r#"{"data":{},"cursor":0}"#);
+    let push = knowing.requests.iter().find(|(_, _, request)| request.path.ends_with("push")).unwrap();
+    assert!(push.2.body.contains("note.create"), "{}", push.2.body);
+    assert_eq!(knowing.state(tx), S::Persisting);
+}
+
+#[test]
+fn a_leader_keeps_its_lease_where_nobody_knows_more_and_asks_again_without_haste() {
+    let disk = Disk::default();
+    let mut gone = Tab::open_with(&disk, 1, false);
+    let remote = gone.connect_mizu();
+    let notes = gone.register_at("notes", remote, "note");
+    gone.insert(notes, "n", json!({ "id": "n" })).unwrap();
+    gone.settle();
+    drop(gone);
+    let mut leader = Tab::open(&disk, 2);
+    let remote = leader.connect_mizu();
+    leader.register_at("todos", remote, "todo");
+    let mut equal = Tab::open_with(&disk, 3, false);
+    let same = equal.connect_mizu();
+    equal.register_at("todos", same, "todo");
+    let mut asked = 0;
+    for _ in 0..60 {
+        leader.advance(1_000);
+        asked += leader.notes.len();
+        carry(&mut [&mut leader, &mut equal]);
+    }
+    assert!((8..=13).contains(&asked), "{asked} times in a minute");
+    assert!(leader.engine.remote(remote).unwrap().leads);
+    // Registered here after all: nobody is to be asked any more.
+    leader.register_at("notes", remote, "note");
+    leader.advance(10_000);
+    assert!(leader.notes.is_empty());
+}
+
+#[test]
+fn two_tabs_that_each_know_what_the_other_does_not_take_turns() {
+    let disk = Disk::default();
+    let open = |seed, grants, own: &str| {
+        let mut tab = Tab::open_with(&disk, seed, grants);
+        let remote = tab.connect_mizu();
+        let collection = tab.register_at(own, remote, own);
+        (tab, remote, collection)
+    };
+    let (mut one, remote, todos) = open(1, true, "todos");
+    let (mut two, _, notes) = open(2, false, "notes");
+    one.grants = false;
+    one.engine.pause(one.now, "until both have written");
+    let a = one.insert(todos, "a", json!({ "id": "a" })).unwrap();
+    let b = two.insert(notes, "b", json!({ "id": "b" })).unwrap();
+    one.settle();
+    two.settle();
+    one.engine.resume(one.now);
+    for _ in 0..40 {
+        for tab in [&mut one, &mut two] {
+            tell(&disk, tab);
+            tab.advance(1_000);
+            while !tab.requests.is_empty() {
+                let body = match tab.requests[0].2.path.as_str() {
+                    "/_sync/push" => r#"{"results":[{"ok":true,"cursor":1,"changes":[]}]}"#,
+                    "/_sync/snapshot" => r#"{"data":{},"cursor":1}"#,
+                    _ => r#"{"changes":null,"has_more":false}"#,
+                };
+                tab.answer_request(200, body);
+            }
+        }
+        carry(&mut [&mut one, &mut two]);
+        // The lock goes to the one that stands in line for it.
+        let leads = |tab: &Tab| tab.engine.remote(remote).unwrap().leads;
+        if !leads(&one) && !leads(&two) {
+            let next = if disk.borrow().epochs["r/mizu:demo"] % 2 == 1 { &mut two } else { &mut one };
+            next.grant("r/mizu:demo");
+            next.settle();
+        }
+    }
+    assert_eq!((one.state(a), two.state(b)), (S::Completed, S::Completed));
+}

@@ -121,8 +121,15 @@ impl World {
         if !self.clients[client].online {
             tab.engine.handle_input(now, Input::Online(false));
         }
-        let remote =
-            RemoteSpec { id: "main".into(), backend: wires::backend(self.wire), retry: release::retry() };
+        let backend = wires::backend(self.wire);
+        // A ping over the live connection is answered there; requests of that kind are not what is tried here.
+        let by_frames = matches!(backend, driftline_core::spec::BackendSpec::LiveStore { .. });
+        let remote = RemoteSpec {
+            id: "main".into(),
+            backend,
+            retry: release::retry(),
+            ping_ms: by_frames.then_some(driftline_core::spec::PING_MS),
+        };
         tab.remote = tab.engine.connect(now, remote).expect("a new tab has no remote yet");
         let mut order: Vec<usize> = (0..COLLECTIONS.len()).collect();
         let first = self.dice.index(order.len());
@@ -431,7 +438,12 @@ impl World {
                     ));
                 }
             }
-            Output::SyncedRows(_) | Output::Ready(_) | Output::Synced(_) | Output::Status => {}
+            Output::TellTabs(note) => self.broadcast(tab, &Input::TabNote(note)),
+            Output::Pinged(..)
+            | Output::SyncedRows(_)
+            | Output::Ready(_)
+            | Output::Synced(_)
+            | Output::Status => {}
         }
     }
 

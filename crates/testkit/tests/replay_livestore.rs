@@ -176,6 +176,9 @@ fn over_the_socket() -> WebSocket {
     WebSocket(transcript(include_str!("../../../tests/vectors/transcripts/cf040-ws.jsonl")))
 }
 
+/// An app's own log, which says when there is something new.
+const CALLS: LiveStoreWire = LiveStoreWire::Calls { ping: false, live: true };
+
 fn over_http(wire: LiveStoreWire) -> Http {
     let wiped = transcript(include_str!("../../../tests/vectors/transcripts/cf040-reset.jsonl"));
     Http(wiped, transcript(include_str!("../../../tests/vectors/transcripts/cf040-http.jsonl")), wire)
@@ -194,7 +197,7 @@ macro_rules! modules {
             $(#[test] fn $name() { super::suite::$name(&super::over_http(super::LiveStoreWire::Http)); })*
         }
         mod an_apps_own_backend {
-            $(#[test] fn $name() { super::suite::$name(&super::over_http(super::LiveStoreWire::Calls)); })*
+            $(#[test] fn $name() { super::suite::$name(&super::over_http(super::CALLS)); })*
         }
         mod the_socket_of_0_3 {
             $(#[test] fn $name() { super::suite::$name(&super::of_0_3()); })*
@@ -211,7 +214,7 @@ macro_rules! log_modules {
             $(#[test] fn $name() { super::suite::$name(&super::over_http(super::LiveStoreWire::Http)); })*
         }
         mod the_log_of_an_apps_own_backend {
-            $(#[test] fn $name() { super::suite::$name(&super::over_http(super::LiveStoreWire::Calls)); })*
+            $(#[test] fn $name() { super::suite::$name(&super::over_http(super::CALLS)); })*
         }
         mod the_log_behind_the_socket_of_0_3 {
             $(#[test] fn $name() { super::suite::$name(&super::of_0_3()); })*
@@ -229,7 +232,7 @@ fn another_log_behind_the_socket_is_a_reset_and_what_waits_is_kept() {
 
 #[test]
 fn another_log_behind_http_is_a_reset_and_what_waits_is_kept() {
-    for wire in [LiveStoreWire::Http, LiveStoreWire::Calls] {
+    for wire in [LiveStoreWire::Http, CALLS] {
         suite::another_log_is_a_reset_and_what_waits_is_kept(&over_http(wire), Kind::Push);
         suite::another_log_is_a_reset_and_what_waits_is_kept(&over_http(wire), Kind::Pull);
     }

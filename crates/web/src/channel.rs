@@ -1,5 +1,6 @@
 //! What the tabs of one database tell each other. All of it is a hint: the journal is the truth.
 
+use driftline_core::{ErrorInfo, TabNote};
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{BroadcastChannel, MessageEvent};
@@ -22,6 +23,8 @@ pub enum TabMessage {
     /// A tab that stands in line for these leases has missed their beats: whoever holds one answers with a
     /// beat. Browsers slow the timers of hidden tabs down, and not their messages.
     Ask(Vec<String>),
+    /// What the engine tells the others'.
+    Note(TabNote),
 }
 
 /// An open channel; dropping it closes it.
@@ -74,6 +77,19 @@ fn encode(message: &TabMessage) -> JsValue {
         TabMessage::Remote(id, status) => ["remote".into(), JsValue::from_str(id), status.clone()],
         TabMessage::Beat(leases) => ["beat".into(), names(leases), JsValue::NULL],
         TabMessage::Ask(leases) => ["ask".into(), names(leases), JsValue::NULL],
+        TabMessage::Note(TabNote::Wanted { lease, collections }) => {
+            ["wanted".into(), names(collections), JsValue::from_str(lease)]
+        }
+        TabMessage::Note(TabNote::Ping { lease }) => ["ping".into(), JsValue::from_str(lease), JsValue::NULL],
+        TabMessage::Note(TabNote::Pinged { lease, failed }) => {
+            let error = failed.as_ref().map_or(JsValue::NULL, |error| {
+                names(&[error.name.clone(), error.code.clone(), error.message.clone()])
+            });
+            ["pinged".into(), JsValue::from_str(lease), error]
+        }
+        TabMessage::Note(TabNote::Offered { lease }) => {
+            ["offered".into(), JsValue::from_str(lease), JsValue::NULL]
+        }
     };
     let message = Object::new();
     // Can't fail: the object is ours, and not frozen.
@@ -94,6 +110,22 @@ fn decode(data: &JsValue) -> Option<TabMessage> {
         "remote" => Some(TabMessage::Remote(fields.get(1).as_string()?, fields.get(2))),
         "beat" => names().map(TabMessage::Beat),
         "ask" => names().map(TabMessage::Ask),
+        "wanted" => Some(TabMessage::Note(TabNote::Wanted {
+            lease: fields.get(2).as_string()?,
+            collections: names()?,
+        })),
+        "ping" => Some(TabMessage::Note(TabNote::Ping { lease: fields.get(1).as_string()? })),
+        "pinged" => {
+            let texts: Option<Array> = fields.get(2).dyn_into().ok();
+            let failed = texts.map(|texts| ErrorInfo {
+                name: texts.get(0).as_string().unwrap_or_default(),
+                code: texts.get(1).as_string().unwrap_or_default(),
+                message: texts.get(2).as_string().unwrap_or_default(),
+                ..ErrorInfo::default()
+            });
+            Some(TabMessage::Note(TabNote::Pinged { lease: fields.get(1).as_string()?, failed }))
+        }
+        "offered" => Some(TabMessage::Note(TabNote::Offered { lease: fields.get(1).as_string()? })),
         _ => None,
     }
 }

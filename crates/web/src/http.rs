@@ -69,19 +69,22 @@ async fn exchange(
     }
     let method = match request.method {
         Method::Get => gloo_net::http::Method::GET,
+        Method::Head => gloo_net::http::Method::HEAD,
         Method::Post => gloo_net::http::Method::POST,
         Method::Put => gloo_net::http::Method::PUT,
     };
-    if request.method != Method::Get {
+    let has_body = matches!(request.method, Method::Post | Method::Put);
+    if has_body {
         headers.set("content-type", "application/json");
     }
     let built = RequestBuilder::new(&url).method(method).headers(headers).abort_signal(Some(&abort.signal()));
-    let sent = match request.method {
-        Method::Get => built.send().await,
-        Method::Post | Method::Put => match built.body(request.body.as_str()) {
+    let sent = if has_body {
+        match built.body(request.body.as_str()) {
             Ok(whole) => whole.send().await,
             Err(error) => Err(error),
-        },
+        }
+    } else {
+        built.send().await
     };
     let response = sent.map_err(|error| TransportError::Unreachable(error.to_string()))?;
     let status = response.status();

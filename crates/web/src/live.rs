@@ -6,10 +6,11 @@ use std::{
 };
 
 use driftline_core::{LiveEndpoint, LiveEvent, TransportError};
+use driftline_protocol::sse::SseParser;
 use js_sys::{ArrayBuffer, Function, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{AbortController, BinaryType, EventSource, MessageEvent, WebSocket};
+use web_sys::{AbortController, BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
 
 use crate::{
     http::{self, Endpoint},
@@ -104,6 +105,20 @@ async fn connect(
 ) -> Result<(), TransportError> {
     let broken = |error: JsValue| TransportError::Unreachable(message_of(&error));
     match live {
+        // An `EventSource` has no headers, and so no credentials.
+        LiveEndpoint::EventSource(path) if endpoint.headers.is_some() => {
+            let parser = RefCell::new(SseParser::new("server-sent events", EVENT_MAX_BYTES));
+            let heard = |text: String| match parser.borrow_mut().push(text.as_bytes()) {
+                Ok(events) => {
+                    for event in events {
+                        tell(LiveEvent::Frame(event.data));
+                    }
+                }
+                Err(_) => tell(LiveEvent::Closed),
+            };
+            let accept = [("accept", "text/event-stream".to_owned())];
+            stream(endpoint, &path, &accept, closed, held, tell, heard).await?;
+        }
         LiveEndpoint::EventSource(path) => {
             let url = http::address(endpoint, &path).await?;
             if !closed.get() {
@@ -119,14 +134,8 @@ async fn connect(
             }
         }
         LiveEndpoint::EventStream(path, headers) => {
-            let abort = AbortController::new().map_err(broken)?;
-            if !closed.get() {
-                held.replace(Some(Held::Stream { abort: abort.clone() }));
-                let opened = || tell(LiveEvent::Opened);
-                let heard = |text| tell(LiveEvent::Frame(text));
-                http::stream(endpoint, &path, &headers, &abort, opened, heard).await?;
-                tell(LiveEvent::Closed);
-            }
+            let heard = |text| tell(LiveEvent::Frame(text));
+            stream(endpoint, &path, &headers, closed, held, tell, heard).await?;
         }
         LiveEndpoint::Calls => {
             let Some(call) = &endpoint.call else { return Err(TransportError::Unreachable(String::new())) };
@@ -146,6 +155,25 @@ async fn connect(
     Ok(())
 }
 
+/// Reads a stream to its end, unless the channel is closed before.
+async fn stream(
+    endpoint: &Endpoint,
+    path: &str,
+    headers: &[(&'static str, String)],
+    closed: &Rc<Cell<bool>>,
+    held: &Rc<RefCell<Option<Held>>>,
+    tell: &Tell,
+    heard: impl Fn(String),
+) -> Result<(), TransportError> {
+    let abort = AbortController::new().map_err(|error| TransportError::Unreachable(message_of(&error)))?;
+    if !closed.get() {
+        held.replace(Some(Held::Stream { abort: abort.clone() }));
+        http::stream(endpoint, path, headers, &abort, || tell(LiveEvent::Opened), heard).await?;
+        tell(LiveEvent::Closed);
+    }
+    Ok(())
+}
+
 struct Events {
     source: EventSource,
     _on_open: Closure<dyn FnMut()>,
@@ -153,6 +181,8 @@ struct Events {
     _on_error: Closure<dyn FnMut()>,
 }
 
+/// The largest poke, in bytes.
+const EVENT_MAX_BYTES: usize = 64 * 1024;
 /// The names of events that count as frames, besides those without a name.
 const EVENT_NAMES: [&str; 2] = ["poke", "sync"];
 
@@ -208,8 +238,12 @@ struct Socket {
     socket: WebSocket,
     _on_open: Closure<dyn FnMut()>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_close: Closure<dyn FnMut()>,
+    _on_close: Closure<dyn FnMut(CloseEvent)>,
 }
+
+/// The codes by which servers say that they close a connection for want of good credentials: a policy that is violated
+/// (RFC 6455), "unauthorized" as IANA has it, and 401 and 403 in the range that is left to applications.
+const REFUSALS: [u16; 4] = [1008, 3000, 4401, 4403];
 
 impl Socket {
     fn open(url: &str, tell: &Tell) -> Result<Self, JsValue> {
@@ -235,7 +269,17 @@ impl Socket {
         // What fails closes, too.
         let on_close = Closure::new({
             let tell = Rc::clone(tell);
-            move || tell(LiveEvent::Closed)
+            move |event: CloseEvent| {
+                let code = event.code();
+                tell(if REFUSALS.contains(&code) {
+                    LiveEvent::Refused(format!(
+                        "the backend closed the connection by {code}: {}",
+                        event.reason()
+                    ))
+                } else {
+                    LiveEvent::Closed
+                });
+            }
         });
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));

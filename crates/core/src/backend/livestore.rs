@@ -12,9 +12,9 @@ use driftline_protocol::livestore::{
 use super::{
     Ask, Heard, HttpRequest, HttpResponse, LiveEndpoint, Page, Position, PushItem, PushLimits, Pushed,
     WireFailure, event,
-    json::{malformed, post, refusal},
+    json::{get, malformed, post, refusal},
 };
-use crate::{Code, ErrorInfo, FailureKind};
+use crate::{Code, ErrorInfo, FailureKind, spec::LiveStoreWire};
 
 /// What one push takes. The server would take more, and then no pull could pass it (`spec/sync.md`).
 pub(super) const LIMITS: PushLimits = PushLimits {
@@ -25,9 +25,9 @@ pub(super) const LIMITS: PushLimits = PushLimits {
 
 pub(crate) struct LiveStore {
     store_id: String,
-    transport: Transport,
-    /// Whether an app's own backend answers, and says when there is something new.
-    calls: bool,
+    wire: LiveStoreWire,
+    /// No WebSocket can be opened, so that it is asked by requests meanwhile.
+    fell_back: bool,
     /// The number of the next call: the server knows no other ids.
     next: u64,
     pull: Option<u64>,
@@ -35,29 +35,46 @@ pub(crate) struct LiveStore {
 }
 
 impl LiveStore {
-    pub fn new(store_id: &str, transport: Transport, calls: bool) -> Self {
-        Self { store_id: store_id.to_owned(), transport, calls, next: 0, pull: None, push: None }
+    pub fn new(store_id: &str, wire: LiveStoreWire) -> Self {
+        Self { store_id: store_id.to_owned(), wire, fell_back: false, next: 0, pull: None, push: None }
     }
 
     pub fn asks_by_frames(&self) -> bool {
-        self.transport == Transport::WebSocket
+        self.transport() == Transport::WebSocket
     }
 
     pub fn live(&self) -> Option<LiveEndpoint> {
-        if self.calls {
-            return Some(LiveEndpoint::Calls);
+        match self.wire {
+            LiveStoreWire::Calls { live, .. } => live.then_some(LiveEndpoint::Calls),
+            LiveStoreWire::WebSocket | LiveStoreWire::Auto => Some(LiveEndpoint::WebSocket(self.socket())),
+            LiveStoreWire::Http | LiveStoreWire::V03 => None,
         }
-        let path = || self.transport.address("", &self.store_id, None);
-        self.asks_by_frames().then(|| LiveEndpoint::WebSocket(path()))
     }
 
     pub fn opened(&mut self) {
+        self.fell_back = false;
         self.pull = None;
         self.push = None;
     }
 
-    pub fn ping(&self) -> Option<String> {
-        self.asks_by_frames().then(|| ClientFrame::PING.to_owned())
+    /// Asks for the WebSocket's address without one: the server says there whether it takes the payload.
+    pub fn probe(&self) -> Option<HttpRequest> {
+        // An app's own backend has no address, and over HTTP pulls show as much.
+        self.asks_by_frames().then(|| get(self.socket()))
+    }
+
+    /// The server is there, and no WebSocket can be opened. Whether requests are to stand in for it.
+    pub fn fall_back(&mut self) -> bool {
+        self.fell_back = self.wire == LiveStoreWire::Auto;
+        self.fell_back
+    }
+
+    pub fn encode_ping(&mut self) -> Option<Ask> {
+        if self.asks_by_frames() {
+            return Some(Ask::Frames(vec![ClientFrame::PING.to_owned()]));
+        }
+        let can = !matches!(self.wire, LiveStoreWire::Calls { ping: false, .. });
+        can.then(|| self.call(&Call::Ping).1)
     }
 
     pub fn encode_pull(&mut self, at: Position<'_>) -> Ask {
@@ -89,7 +106,7 @@ impl LiveStore {
     }
 
     pub fn hear(&mut self, text: &str) -> Heard {
-        if self.calls {
+        if matches!(self.wire, LiveStoreWire::Calls { .. }) {
             return Heard::Head(text.parse().ok());
         }
         match ServerFrame::decode(text) {
@@ -127,12 +144,26 @@ impl LiveStore {
     fn call(&mut self, call: &Call<'_>) -> (u64, Ask) {
         let id = self.next;
         self.next += 1;
-        let text = call.encode(self.transport, id, &self.store_id, None);
-        let ask = match self.transport {
+        let transport = self.transport();
+        let text = call.encode(transport, id, &self.store_id, None);
+        let ask = match transport {
             Transport::WebSocket => Ask::Frames(vec![text]),
-            Transport::Http => Ask::Request(post(&self.transport.address("", &self.store_id, None), text)),
+            Transport::Http => Ask::Request(post(&transport.address("", &self.store_id, None), text)),
         };
         (id, ask)
+    }
+
+    /// By what calls are made just now.
+    fn transport(&self) -> Transport {
+        match self.wire {
+            LiveStoreWire::WebSocket => Transport::WebSocket,
+            LiveStoreWire::Auto if !self.fell_back => Transport::WebSocket,
+            _ => Transport::Http,
+        }
+    }
+
+    fn socket(&self) -> String {
+        Transport::WebSocket.address("", &self.store_id, None)
     }
 }
 
@@ -151,15 +182,40 @@ fn answer(response: &HttpResponse, code: Code) -> Result<(Vec<v04::Page>, Exit),
     if response.status == 200 {
         return ServerFrame::decode_http(&response.body).map_err(|error| malformed(code, error));
     }
-    // What the app's check of the payload throws is a 400 with a text, and nothing else is.
-    if response.status == 400 && response.body.starts_with("UnknownError") {
-        return Err(WireFailure {
-            kind: FailureKind::AuthRequired,
-            error: ErrorInfo::of(Code::AuthRequired, "the backend does not take the payload"),
-            reset: false,
-        });
+    Err(payload_refused(response).unwrap_or_else(|| refusal(response, code)))
+}
+
+/// What a server says at its WebSocket's address to a request that is none: whether it takes the payload. Anything else
+/// that it answers shows that it is there.
+pub(super) fn decode_probe(response: &HttpResponse) -> Result<(), WireFailure> {
+    match payload_refused(response) {
+        Some(failure) => Err(failure),
+        None if response.status >= 500 => Err(refusal(response, Code::InvalidPull)),
+        None => Ok(()),
     }
-    Err(refusal(response, code))
+}
+
+pub(super) fn decode_ping(response: &HttpResponse) -> Result<(), WireFailure> {
+    match answer(response, Code::InvalidPull)? {
+        (_, Exit::Success) => Ok(()),
+        (_, Exit::Failure(failure)) => Err(failed(failure, Code::InvalidPull)),
+    }
+}
+
+/// What the published workers answer when the app's check of the payload throws is a 400 with a text, in which the error
+/// is called `UnknownError` by 0.4 and `UnexpectedError` by 0.3; other servers, and what may stand before one, say it by
+/// the status.
+fn payload_refused(response: &HttpResponse) -> Option<WireFailure> {
+    let by_text = || ["UnknownError", "UnexpectedError"].iter().any(|name| response.body.contains(name));
+    let refused = matches!(response.status, 401 | 403) || (response.status == 400 && by_text());
+    refused.then(|| WireFailure {
+        kind: FailureKind::AuthRequired,
+        error: ErrorInfo::of(
+            Code::AuthRequired,
+            "the backend does not take the payload; what waits is kept. Let the payload's function give a good one, and call resume()",
+        ),
+        reset: false,
+    })
 }
 
 fn pushed(exit: Exit) -> Result<Pushed, WireFailure> {

@@ -8,7 +8,9 @@ use driftline_protocol::livestore::{
     v03::{ClientFrame, Context, ServerFrame, parent_mismatch},
 };
 
-use super::{Ask, Heard, LiveEndpoint, Page, Position, PushItem, Pushed, WireFailure, event};
+use super::{
+    Ask, Heard, HttpRequest, LiveEndpoint, Page, Position, PushItem, Pushed, WireFailure, event, json::get,
+};
 use crate::{Code, ErrorInfo, FailureKind};
 
 pub(crate) struct LiveStore03 {
@@ -24,12 +26,17 @@ impl LiveStore03 {
     }
 
     pub fn live(&self) -> LiveEndpoint {
-        LiveEndpoint::WebSocket(format!("?storeId={}", percent_encode(&self.store_id)))
+        LiveEndpoint::WebSocket(self.path())
     }
 
     pub fn opened(&mut self) {
         self.pull = None;
         self.push = None;
+    }
+
+    /// Asks for the WebSocket's address without one: the server says there whether it takes the payload.
+    pub fn probe(&self) -> HttpRequest {
+        get(self.path())
     }
 
     pub fn ping(&self) -> String {
@@ -85,6 +92,10 @@ impl LiveStore03 {
             ServerFrame::Error { .. } => Heard::Head(None),
             _ => Heard::Alive,
         }
+    }
+
+    fn path(&self) -> String {
+        format!("?storeId={}", percent_encode(&self.store_id))
     }
 
     fn id(&mut self) -> String {

@@ -18,8 +18,6 @@ pub(crate) use driftline_protocol::livestore::Event;
 pub(crate) use event::Page;
 pub(crate) use json::{id_of, text_of};
 
-use driftline_protocol::livestore::v04::Transport;
-
 use crate::{
     ErrorInfo, Failure, FailureKind, TransportError, Value,
     spec::{BackendSpec, LiveStoreWire},
@@ -48,6 +46,7 @@ pub struct HttpRequest {
 #[allow(missing_docs)]
 pub enum Method {
     Get,
+    Head,
     Post,
     Put,
 }
@@ -206,7 +205,7 @@ impl WireFailure {
                 ErrorInfo::of(
                     crate::Code::AuthRequired,
                     format!(
-                        "the app's function for credentials failed ({reason}); call resume() once they are there"
+                        "there are no credentials that the backend takes ({reason}); what waits is kept. Call resume() once there are"
                     ),
                 ),
             ),
@@ -249,15 +248,12 @@ impl Codec {
                 Self::LiveStore03(livestore03::LiveStore03::new(store_id))
             }
             BackendSpec::LiveStore { store_id, wire } => {
-                let transport = match wire {
-                    LiveStoreWire::WebSocket => Transport::WebSocket,
-                    _ => Transport::Http,
-                };
-                let calls = *wire == LiveStoreWire::Calls;
-                Self::LiveStore(livestore::LiveStore::new(store_id, transport, calls))
+                Self::LiveStore(livestore::LiveStore::new(store_id, *wire))
             }
             BackendSpec::S2 { basin, stream, create } => Self::S2(s2::S2::direct(basin, stream, *create)),
-            BackendSpec::S2Proxy { store_id, push_to } => Self::S2(s2::S2::proxied(store_id, push_to)),
+            BackendSpec::S2Proxy { store_id, push_to, ping_to } => {
+                Self::S2(s2::S2::proxied(store_id, push_to, ping_to))
+            }
         }
     }
 
@@ -318,19 +314,45 @@ impl Codec {
         Vec::new()
     }
 
-    /// A live connection could not be opened.
-    pub fn refused(&mut self) {
-        if let Self::Mizu(codec) = self {
-            codec.refused();
+    /// A live connection could not be opened. What is asked by a plain request then, since a page is not told why:
+    /// whether the credentials are refused, or nobody is there.
+    pub fn refused(&mut self) -> Option<HttpRequest> {
+        match self {
+            Self::Mizu(codec) => {
+                codec.refused();
+                None
+            }
+            Self::LiveStore(codec) => codec.probe(),
+            Self::LiveStore03(codec) => Some(codec.probe()),
+            Self::S2(_) => None,
         }
     }
 
-    /// What shows that the other side of the live connection is there, if it is to be asked.
-    pub fn ping(&self) -> Option<String> {
+    /// What the answer to that says. `true`: it is of use to ask by requests.
+    pub fn decode_probe(&mut self, response: &HttpResponse) -> Result<bool, WireFailure> {
+        livestore::decode_probe(response)?;
+        Ok(match self {
+            Self::LiveStore(codec) => codec.fall_back(),
+            _ => false,
+        })
+    }
+
+    /// What shows whether the other side is there; `None` where a pull is what shows it.
+    pub fn encode_ping(&mut self) -> Option<Ask> {
         match self {
-            Self::Mizu(_) | Self::S2(_) => None,
-            Self::LiveStore(codec) => codec.ping(),
-            Self::LiveStore03(codec) => Some(codec.ping()),
+            Self::Mizu(_) => None,
+            Self::LiveStore(codec) => codec.encode_ping(),
+            Self::LiveStore03(codec) => Some(Ask::Frames(vec![codec.ping()])),
+            Self::S2(codec) => Some(Ask::Request(codec.encode_ping())),
+        }
+    }
+
+    /// Whether the answer to a ping tells of something that is new.
+    pub fn decode_ping(&self, at: Position<'_>, response: &HttpResponse) -> Result<bool, WireFailure> {
+        match self {
+            Self::Mizu(_) => Ok(false),
+            Self::S2(codec) => codec.decode_ping(at, response),
+            Self::LiveStore(_) | Self::LiveStore03(_) => livestore::decode_ping(response).map(|()| false),
         }
     }
 

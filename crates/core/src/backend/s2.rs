@@ -39,7 +39,7 @@ pub(crate) struct S2 {
 
 enum To {
     Direct { basin: String, stream: String, making: Cell<Making> },
-    Proxy { store_id: String, push_to: String },
+    Proxy { store_id: String, push_to: String, ping_to: String },
 }
 
 /// How far the making of a missing stream has come.
@@ -60,8 +60,9 @@ impl S2 {
         Self::to(To::Direct { basin: basin.to_owned(), stream: stream.to_owned(), making })
     }
 
-    pub fn proxied(store_id: &str, push_to: &str) -> Self {
-        Self::to(To::Proxy { store_id: store_id.to_owned(), push_to: push_to.to_owned() })
+    pub fn proxied(store_id: &str, push_to: &str, ping_to: &str) -> Self {
+        let (store_id, push_to, ping_to) = (store_id.to_owned(), push_to.to_owned(), ping_to.to_owned());
+        Self::to(To::Proxy { store_id, push_to, ping_to })
     }
 
     fn to(to: To) -> Self {
@@ -117,10 +118,28 @@ impl S2 {
                 };
                 HttpRequest { headers: self.headers(), ..post(&path::records(stream), append.encode()) }
             }
-            To::Proxy { store_id, push_to } => {
+            To::Proxy { store_id, push_to, .. } => {
                 post(push_to, proxy::Push { store_id: store_id.clone(), batch: events }.encode())
             }
         })
+    }
+
+    /// Asks where the tail is, or whether the proxy is there.
+    pub fn encode_ping(&self) -> HttpRequest {
+        match &self.to {
+            To::Direct { stream, .. } => HttpRequest { headers: self.headers(), ..get(path::tail(stream)) },
+            To::Proxy { ping_to, .. } => HttpRequest { method: Method::Head, ..get(ping_to.clone()) },
+        }
+    }
+
+    pub fn decode_ping(&self, at: Position<'_>, response: &HttpResponse) -> Result<bool, WireFailure> {
+        match &self.to {
+            To::Direct { .. } if response.status == 200 => s2::decode_tail(&response.body)
+                .map(|tail| tail.tail.seq_num != at.cursor)
+                .map_err(|error| malformed(Code::InvalidPull, error)),
+            To::Proxy { .. } if response.status < 300 => Ok(false),
+            _ => Err(refused(response, Code::InvalidPull)),
+        }
     }
 
     pub fn decode_push(&self, response: &HttpResponse) -> Result<Pushed, WireFailure> {

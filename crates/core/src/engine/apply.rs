@@ -82,6 +82,9 @@ impl<V: Value> Engine<V> {
             Fact::Client { remote, client } => {
                 self.remotes.entry(remote).or_default().client = Some(client);
             }
+            Fact::Mapped { remote, mappings } => {
+                self.remotes.entry(remote).or_default().mapped = mappings;
+            }
             Fact::Landed { tx, events } => self.with(tx, |engine, tx| {
                 let slot = engine.tx_mut(tx);
                 // None at all: the log that had some is gone.

@@ -159,9 +159,12 @@ impl<V: Value> Engine<V> {
             })
             .collect();
         for (remote, known) in &self.remotes {
-            let Known { cursor, identity, client } = known.clone();
+            let Known { cursor, identity, client, mapped } = known.clone();
             cursors.push(Fact::Cursor { remote: remote.clone(), cursor, identity });
             cursors.extend(client.map(|client| Fact::Client { remote: remote.clone(), client }));
+            if !mapped.is_empty() {
+                cursors.push(Fact::Mapped { remote: remote.clone(), mappings: mapped });
+            }
         }
         cursors.extend(
             self.collections

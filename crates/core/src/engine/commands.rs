@@ -102,6 +102,9 @@ impl<V: Value> Engine<V> {
             if self.lines[line].leads() {
                 self.mirror_doubtful(line);
                 self.lead_collection(now, index);
+                if let Some(session) = self.lines[line].session {
+                    self.refill(now, session);
+                }
                 // The rows of a table are kept before anything is registered for it: it is as far as the remote is.
                 if self.lines[line].session.is_some_and(|session| self.sessions[session].caught_up) {
                     let table = self.collections[index].table.clone();
@@ -367,7 +370,7 @@ impl<V: Value> Engine<V> {
         self.timers.clear();
     }
 
-    fn check_open(&self, call: &str) -> Result<(), Error> {
+    pub(super) fn check_open(&self, call: &str) -> Result<(), Error> {
         if self.closed {
             return Err(Error::new(
                 Code::Closed,

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::{Engine, session::Session};
+use super::{Engine, mapping::Refill, session::Session};
 use crate::{
     Code, ErrorInfo, Output, Timestamp, TxId, Value,
     backend::{Event, Page, id_of},
     record::Fact,
-    spec::{EventWrite, Mapping},
+    spec::EventWrite,
     view::TransactionState,
 };
 
@@ -47,7 +47,9 @@ impl<V: Value> Engine<V> {
         if is_news || cursor != before {
             self.apply_events(session, &taken);
             self.recognise(now, session, &taken);
-            self.decide(line, Fact::Cursor { remote, cursor: Some(cursor), identity });
+            if self.note_mapped(session, cursor) {
+                self.decide(line, Fact::Cursor { remote, cursor: Some(cursor), identity });
+            }
         }
         true
     }
@@ -85,22 +87,16 @@ impl<V: Value> Engine<V> {
     /// Makes rows of events: by the default names, and by what collections with a mapping of their own say.
     fn apply_events(&mut self, session: usize, events: &[Event]) {
         let line = self.sessions[session].line;
-        let mapped: Vec<(Rc<str>, Rc<Mapping<V>>)> = self.lines[line]
-            .collections
-            .iter()
-            .filter_map(|&collection| {
-                let holder = &self.collections[collection];
-                let mapping = holder.registered.as_ref()?.mapping.clone()?;
-                mapping.apply.is_some().then(|| (holder.table.clone(), mapping))
-            })
-            .collect();
+        let mapped = self.mapped(session);
+        let refilled = self.sessions[session].refill.as_ref().map_or(0, Refill::upto);
         let name = self.sessions[session].name.clone();
         let mut plain: Vec<(usize, Plain)> = Vec::new();
         let mut texts: Vec<&str> = Vec::new();
         let mut unread: Option<String> = None;
         for (at, event) in events.iter().enumerate() {
             let read = Plain::of(&name, event)
-                .filter(|plain| !mapped.iter().any(|(table, _)| *table == plain.table));
+                .filter(|plain| !mapped.iter().any(|mapped| mapped.table == plain.table))
+                .filter(|_| event.seq_num > refilled);
             if read.is_none() && mapped.is_empty() && !event.name.is_empty() {
                 unread.get_or_insert_with(|| event.name.clone());
             }
@@ -118,10 +114,13 @@ impl<V: Value> Engine<V> {
             if let Some((_, plain)) = plain.next_if(|(of, _)| *of == at) {
                 writes.push((plain.table, plain.verb.write(plain.key, value.clone())));
             }
-            for (table, mapping) in &mapped {
-                let Some(apply) = &mapping.apply else { continue };
+            for mapped in &mapped {
+                let Some(apply) = &mapped.mapping.apply else { continue };
+                if self.has_had(session, mapped, event.seq_num) {
+                    continue;
+                }
                 match apply(&event.name, &value) {
-                    Ok(made) => writes.extend(made.into_iter().map(|write| (table.clone(), write))),
+                    Ok(made) => writes.extend(made.into_iter().map(|write| (mapped.table.clone(), write))),
                     Err(reason) => {
                         let message = format!(
                             "applyEvent() failed for {} at {}: {reason}. What it would have written is not there until the rows are fetched anew",

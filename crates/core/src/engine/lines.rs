@@ -40,7 +40,7 @@ pub(super) struct Line {
     pub not_before: Option<Timestamp>,
     /// Unreachable answers in a row.
     pub unreachable: u32,
-    /// When this tab last gave the lease up for a transaction over several lines.
+    /// When this tab last gave the lease up for what it could not send itself.
     pub gave_way_at: Option<Timestamp>,
 }
 
@@ -170,7 +170,10 @@ impl<V: Value> Engine<V> {
             .filter(|(_, op)| match op {
                 Op::Persist { line: of, .. } => *of == line,
                 Op::AwaitSync { tx } => self.tx_lines(*tx).contains(&line),
-                Op::Push { session: of, .. } | Op::Pull { session: of, .. } => Some(*of) == session,
+                Op::Push { session: of, .. }
+                | Op::Pull { session: of, .. }
+                | Op::Ping { session: of }
+                | Op::Probe { session: of } => Some(*of) == session,
                 _ => false,
             })
             .map(|(&id, op)| (id, op.clone()))
@@ -220,24 +223,33 @@ impl<V: Value> Engine<V> {
         };
         for &line in needed {
             let holder = &self.lines[line];
-            let rested = holder.gave_way_at.is_none_or(|at| now >= at + GIVE_WAY_REST_MS);
             if !holder.leads() || holder.name <= missing {
                 continue;
             }
-            if !rested || holder.running > 0 {
+            if !self.is_rested(now, line) || holder.running > 0 {
                 if self.give_way_at.is_none() {
                     let at = now + GIVE_WAY_REST_MS;
                     self.give_way_at = Some(at);
                     self.set_timer(at, Timer::GiveWay);
                 }
             } else {
-                let name = holder.name.to_string();
-                self.lines[line].gave_way_at = Some(now);
-                self.handle_lease_lost(&name);
-                self.outputs.push_back(Output::ReleaseLease(name.clone()));
-                self.outputs.push_back(Output::ClaimLease(name));
+                self.let_go(now, line);
             }
         }
+    }
+
+    /// Whether a lease that this tab gave up was left to others for a while.
+    pub(super) fn is_rested(&self, now: Timestamp, line: usize) -> bool {
+        self.lines[line].gave_way_at.is_none_or(|at| now >= at + GIVE_WAY_REST_MS)
+    }
+
+    /// Gives a lease to the next tab in line, and stands in line for it again.
+    pub(super) fn let_go(&mut self, now: Timestamp, line: usize) {
+        let name = self.lines[line].name.to_string();
+        self.lines[line].gave_way_at = Some(now);
+        self.handle_lease_lost(&name);
+        self.outputs.push_back(Output::ReleaseLease(name.clone()));
+        self.outputs.push_back(Output::ClaimLease(name));
     }
 
     /// The lines whose leases a transaction's sender must hold; empty while one of its collections is not registered.

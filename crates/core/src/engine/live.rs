@@ -3,15 +3,13 @@
 
 use super::{Engine, Op, Timer, remote_id, session::Live};
 use crate::{
-    LiveEvent, OpId, Output, Timestamp, TransportError, Value,
-    backend::{Heard, Page, WireFailure},
+    Code, ErrorInfo, FailureKind, HttpResponse, LiveEvent, OpId, Output, Timestamp, TransportError, Value,
+    backend::{Ask, Heard, Page, WireFailure},
     spec::RemoteId,
 };
 
 /// How long an answer over the live connection may take, in milliseconds.
 const FRAME_TIMEOUT_MS: u64 = 30_000;
-/// How often the other side is asked whether it is there, in milliseconds.
-const PING_MS: u64 = 10_000;
 
 impl<V: Value> Engine<V> {
     pub(super) fn open_live(&mut self, session: usize) {
@@ -41,12 +39,11 @@ impl<V: Value> Engine<V> {
                 }
                 let streams = holder.codec.streams();
                 for heard in holder.codec.hear(&text) {
-                    if streams
-                        && self.sessions[session].live_failures > 0
-                        && !matches!(heard, Heard::Broken(_))
-                    {
-                        self.sessions[session].live_failures = 0;
-                        self.network_is_there(session);
+                    if !matches!(heard, Heard::Broken(_)) {
+                        self.heard_of(now, session);
+                        if streams && core::mem::take(&mut self.sessions[session].live_failures) > 0 {
+                            self.network_is_there(session);
+                        }
                     }
                     if !matches!(heard, Heard::Alive) {
                         self.sessions[session].served_at = now;
@@ -174,9 +171,8 @@ impl<V: Value> Engine<V> {
         if !holder.live.is_wanted() {
             return;
         }
-        if holder.live == Live::Opening {
-            holder.codec.refused();
-        }
+        let is_told_why = failure.kind == FailureKind::AuthRequired;
+        let probe = if holder.live == Live::Opening && !is_told_why { holder.codec.refused() } else { None };
         holder.live_failures = holder.live_failures.saturating_add(1);
         holder.held.clear();
         let failures = holder.live_failures;
@@ -202,6 +198,39 @@ impl<V: Value> Engine<V> {
             // Nothing is heard any more: whether the server is there, a pull will tell.
             self.want_pull(now, session, false);
             self.set_remote_state(session);
+        }
+        if let Some(request) = probe {
+            let op = self.op(Op::Probe { session });
+            self.ask(now, session, op, Ask::Request(request));
+        }
+    }
+
+    /// What a plain request was answered after a connection could not be opened.
+    pub(super) fn handle_probed(
+        &mut self,
+        now: Timestamp,
+        op: OpId,
+        session: usize,
+        result: &Result<HttpResponse, TransportError>,
+    ) {
+        let holder = &mut self.sessions[session];
+        let Ok(response) = result else { return };
+        if holder.live == Live::Open {
+            return;
+        }
+        match holder.codec.decode_probe(response) {
+            Ok(true) => {
+                holder.pull_not_before = None;
+                self.want_pull(now, session, false);
+            }
+            Ok(false) => {
+                let message = "the backend answers, and no WebSocket to it can be opened: something between may take none, or it is no backend of this kind. What waits is kept, and it is tried again; where there are both, the transport `auto` asks by HTTP meanwhile";
+                self.note_remote_error(session, ErrorInfo::of(Code::Offline, message));
+            }
+            Err(failure) if failure.kind == FailureKind::AuthRequired => {
+                self.pull_failed(now, op, session, failure);
+            }
+            Err(failure) => self.note_remote_error(session, failure.error),
         }
     }
 
@@ -241,34 +270,5 @@ impl<V: Value> Engine<V> {
             _ => return,
         };
         self.live_broken(now, session, &WireFailure::of_transport(&TransportError::TimedOut));
-    }
-
-    fn plan_ping(&mut self, now: Timestamp, session: usize) {
-        let codec = &self.sessions[session].codec;
-        if codec.ping().is_some() || codec.silence_max_ms().is_some() {
-            let holder = &self.sessions[session];
-            let at = codec.silence_max_ms().map_or(now + PING_MS, |silence_ms| holder.heard_at + silence_ms);
-            self.sessions[session].ping_at = Some(at);
-            self.set_timer(at, Timer::Ping(session));
-        }
-    }
-
-    /// Asks whether the other side is there, unless it has not answered that the last time.
-    pub(super) fn ping_due(&mut self, now: Timestamp, session: usize, at: Timestamp) {
-        let holder = &mut self.sessions[session];
-        if holder.ping_at != Some(at) || holder.live != Live::Open {
-            return;
-        }
-        let silent_since = holder.codec.silence_max_ms().map(|silence_ms| holder.heard_at + silence_ms);
-        if holder.pinged_at.is_some_and(|pinged_at| holder.heard_at < pinged_at && silent_since.is_none())
-            || silent_since.is_some_and(|until| until <= now)
-        {
-            let failure = WireFailure::of_transport(&TransportError::TimedOut);
-            return self.live_broken(now, session, &failure);
-        }
-        holder.pinged_at = Some(now);
-        let ping = holder.codec.ping();
-        self.send_frames(session, ping.into_iter().collect());
-        self.plan_ping(now, session);
     }
 }

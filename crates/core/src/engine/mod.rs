@@ -9,11 +9,14 @@ mod commands;
 mod draft;
 mod events;
 mod evolve;
+mod hand_over;
 mod history;
 mod journal;
 mod lines;
 mod live;
 mod load;
+mod mapping;
+mod ping;
 mod pull;
 mod push;
 mod row_set;
@@ -93,6 +96,8 @@ pub struct Engine<V: Value> {
     reconsider: bool,
     /// When that is due because a lease could not be given up just then.
     give_way_at: Option<Timestamp>,
+    /// When the other tabs are asked for one that knows more collections than this one.
+    help_at: Option<Timestamp>,
     /// Lines that may have something to start.
     stirred: BTreeSet<usize>,
     /// Rows whose change was not told yet, with what showed before.
@@ -131,6 +136,13 @@ enum Op {
         whole: bool,
         from: u64,
     },
+    Ping {
+        session: usize,
+    },
+    /// Asks by a plain request why a live connection can't be opened.
+    Probe {
+        session: usize,
+    },
 }
 
 /// What a timer is for. A timer that no longer fits what it points to is ignored when it fires.
@@ -144,6 +156,7 @@ enum Timer {
     Frame(OpId),
     Line(usize),
     GiveWay,
+    HandOver,
     Storage,
     Checkpoint,
 }
@@ -187,6 +200,7 @@ impl<V: Value> Engine<V> {
             sent_here: BTreeSet::new(),
             reconsider: false,
             give_way_at: None,
+            help_at: None,
             stirred: BTreeSet::new(),
             dirty: Vec::new(),
             synced_dirty: BTreeSet::new(),
@@ -253,12 +267,22 @@ impl<V: Value> Engine<V> {
                     };
                     self.handle_pulled(now, op, session, pulled);
                 }
+                Some(Op::Ping { session }) => {
+                    let (codec, position) = self.sessions[session].codec_and_position();
+                    let pinged = match &result {
+                        Ok(response) => codec.decode_ping(position, response),
+                        Err(error) => Err(WireFailure::of_transport(error)),
+                    };
+                    self.handle_pinged(now, op, session, pinged);
+                }
+                Some(Op::Probe { session }) => self.handle_probed(now, op, session, &result),
                 _ => {}
             },
             Input::Live(remote, event) => self.handle_live(now, remote, event),
             Input::LeaseGained(name, epoch) => self.handle_lease_gained(&name, epoch),
             Input::LeaseLost(name) => self.handle_lease_lost(&name),
             Input::LeaseElsewhere(name) => self.handle_lease_elsewhere(&name),
+            Input::TabNote(note) => self.handle_tab_note(now, note),
             Input::Online(online) => self.handle_online(now, online),
             Input::Visible(visible) => self.handle_visible(now, visible),
             Input::Timer => self.fire_timers(now),
@@ -385,7 +409,7 @@ impl<V: Value> Engine<V> {
         {
             self.told_wake = Some(at);
             let reason = match timer {
-                Timer::Retry(_) | Timer::Line(_) | Timer::GiveWay => WakeReason::Retry,
+                Timer::Retry(_) | Timer::Line(_) | Timer::GiveWay | Timer::HandOver => WakeReason::Retry,
                 Timer::Pull(_) => WakeReason::PullBackoff,
                 Timer::Poll(_) => WakeReason::Poll,
                 Timer::Reconnect(_) => WakeReason::Reconnect,
@@ -428,6 +452,7 @@ impl<V: Value> Engine<V> {
                         self.reconsider = true;
                     }
                 }
+                Timer::HandOver => self.help_due(now, at),
                 Timer::Storage => {
                     self.journal.storage_due(at);
                     self.read_on();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Engine, Op, Timer, session::Live};
 use crate::{
-    FailureKind, OpId, Timestamp, Value,
+    Code, ErrorInfo, FailureKind, OpId, Timestamp, Value,
     backend::{Pulled, PulledRows, WireFailure},
     record::Fact,
 };
@@ -93,6 +93,7 @@ impl<V: Value> Engine<V> {
         if pulled.is_ok() {
             holder.pull_failures = 0;
             holder.auth_failed_once = false;
+            self.heard_of(now, session);
         }
         match pulled {
             Ok(Pulled::Rows(rows)) => self.take_rows(now, session, rows),
@@ -150,8 +151,13 @@ impl<V: Value> Engine<V> {
     pub(super) fn run_ended(&mut self, now: Timestamp, session: usize) {
         let holder = &mut self.sessions[session];
         let line = holder.line;
-        holder.last_error = None;
         let known = holder.cursor.unwrap_or(0);
+        if self.is_refilling(session, known) {
+            let why = "its log ends before what had been read of it".to_owned();
+            return self.reset(now, session, &ErrorInfo::of(Code::BackendReset, why));
+        }
+        let holder = &mut self.sessions[session];
+        holder.last_error = None;
         if holder.doubt.is_some_and(|from| holder.run_began >= from) {
             holder.doubt = None;
             holder.head = known;
@@ -205,6 +211,7 @@ impl<V: Value> Engine<V> {
         if failure.kind == FailureKind::AuthRequired {
             let old = self.is_of_old_credentials(line, op);
             if !old && core::mem::replace(&mut self.sessions[session].auth_failed_once, true) {
+                self.lost_sight(session, &failure.error);
                 self.note_remote_error(session, failure.error);
                 self.hold_for_auth(now, line);
                 self.set_remote_state(session);
@@ -214,6 +221,7 @@ impl<V: Value> Engine<V> {
             }
             return;
         }
+        self.lost_sight(session, &failure.error);
         let holder = &mut self.sessions[session];
         holder.pull_failures = holder.pull_failures.saturating_add(1);
         holder.pull_wanted = true;

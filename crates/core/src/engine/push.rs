@@ -178,6 +178,7 @@ impl<V: Value> Engine<V> {
         }
         if result.is_ok() {
             self.sessions[session].auth_failed_once = false;
+            self.heard_of(now, session);
             self.reached(line);
         }
         match result {
@@ -343,6 +344,7 @@ impl<V: Value> Engine<V> {
             self.not_persisted(now, line, tx, Failure { kind, error: failure.error.clone() });
         }
         if kind == FailureKind::Unreachable {
+            self.lost_sight(session, &failure.error);
             self.sessions[session].pull_failures = self.sessions[session].pull_failures.max(1);
             // The next pull tells whether the server is back; the line's hold tries in any case.
             self.want_pull(now, session, false);

@@ -28,7 +28,10 @@ impl<V: Value> Engine<V> {
         }
         self.set_state(tx, TransactionState::Pending);
         let lines = self.tx_lines(tx);
-        let Some(&line) = lines.first() else { return };
+        let Some(&line) = lines.first() else {
+            self.want_help(now, tx);
+            return;
+        };
         if !lines.iter().all(|&line| self.lines[line].leads()) {
             self.give_way(now, &lines);
             return;
@@ -108,6 +111,7 @@ impl<V: Value> Engine<V> {
                     TransactionState::PersistedAwaitingSync => self.await_sync(now, tx),
                     _ => {}
                 }
+                self.want_help(now, tx);
             }
             self.consider(now, tx);
         }

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Engine, remote_id, transaction::TxIx};
+use super::{Engine, mapping::Refill, remote_id, transaction::TxIx};
 use crate::{
     Code, ErrorInfo, OpId, Output, RemoteSpec, RetryPolicy, Timestamp, Value,
     backend::{Ask, Codec, Event, Position},
@@ -44,18 +44,31 @@ pub(super) struct Session {
     pub conflicts: u32,
     /// Events that do not follow the cursor yet, by their position.
     pub held: BTreeMap<u64, Event>,
+    /// The mappings that have had every event up to the cursor, and the log that is read again for those that have not.
+    pub mapped: Vec<Rc<str>>,
+    pub refill: Option<Refill>,
     /// Runs of pulls in a row that did not bring what is missing before those.
     pub gap_runs: u32,
     /// The last event that the server told of, where that may come before it can be read.
     pub told: u64,
     pub live: Live,
     pub live_failures: u32,
-    /// When the last frame was heard, when the last ping was sent, and when the next is due.
+    /// When the last frame was heard, and when the last ping was sent over the live connection.
     pub heard_at: Timestamp,
     /// When something was heard that the service itself must have said.
     pub served_at: Timestamp,
     pub pinged_at: Option<Timestamp>,
+    /// After how long a silence the backend is asked whether it is there.
+    pub ping_ms: Option<u64>,
+    /// When it was last heard of in any way, and when that is looked at next.
+    pub answered_at: Timestamp,
     pub ping_at: Option<Timestamp>,
+    pub ping: Option<OpId>,
+    /// Whether it answered when last it was asked, or spoke since.
+    pub connected: bool,
+    /// The app in this tab, or in another one, waits to be told whether it is there.
+    pub asked_here: bool,
+    pub asked_elsewhere: bool,
     pub pull: Option<OpId>,
     /// The push that is to be answered over the live connection.
     pub frame_push: Option<OpId>,
@@ -115,6 +128,8 @@ pub(super) struct Known {
     pub cursor: Option<u64>,
     pub identity: Option<Rc<str>>,
     pub client: Option<Rc<str>>,
+    /// The mappings that have had every event up to the cursor.
+    pub mapped: Vec<Rc<str>>,
 }
 
 impl Session {
@@ -131,6 +146,8 @@ impl Session {
             doubt: None,
             conflicts: 0,
             held: BTreeMap::new(),
+            mapped: Vec::new(),
+            refill: None,
             gap_runs: 0,
             told: 0,
             live: Live::Off,
@@ -138,7 +155,13 @@ impl Session {
             heard_at: Timestamp(0),
             served_at: Timestamp(0),
             pinged_at: None,
+            ping_ms: spec.ping_ms,
+            answered_at: Timestamp(0),
             ping_at: None,
+            ping: None,
+            connected: false,
+            asked_here: false,
+            asked_elsewhere: false,
             pull: None,
             frame_push: None,
             pull_wanted: false,
@@ -192,6 +215,8 @@ impl Session {
         self.cursor = known.cursor;
         self.identity = known.identity;
         self.client = known.client.unwrap_or_else(|| "".into());
+        self.mapped = known.mapped;
+        self.refill = None;
     }
 
     /// What is in the log behind the cursor is not known: nothing is pushed before it has been read.
@@ -220,7 +245,9 @@ impl<V: Value> Engine<V> {
             let (line, remote) = (holder.line, holder.name.clone());
             self.decide(line, Fact::Client { remote, client });
         }
+        self.begin_refill(session);
         self.open_live(session);
+        self.plan_ping(now, session);
         self.want_pull(now, session, true);
     }
 
@@ -230,8 +257,14 @@ impl<V: Value> Engine<V> {
     }
 
     pub(super) fn stop_session(&mut self, session: usize) {
+        let known = self.known(&self.sessions[session].name);
         let holder = &mut self.sessions[session];
+        // What is not committed is the next leader's to read.
+        holder.recall(known);
         holder.pull = None;
+        holder.ping = None;
+        holder.ping_at = None;
+        holder.connected = false;
         holder.frame_push = None;
         holder.pull_wanted = false;
         holder.pushing = false;
@@ -264,16 +297,12 @@ impl<V: Value> Engine<V> {
         holder.identity = None;
         holder.head = 0;
         holder.held.clear();
+        holder.refill = None;
         holder.doubt_the_head();
         holder.caught_up = false;
         holder.resetting = true;
         let (line, name) = (holder.line, holder.name.clone());
-        // What was asked for from the old cursor is not wanted any more.
-        if let Some(op) = holder.pull.take()
-            && self.answer(op).is_some()
-        {
-            self.outputs.push_back(Output::Cancel(op));
-        }
+        self.drop_pull(session);
         // What had landed of a transaction is gone with the log: all of it is sent again.
         for tx in 0..self.txs.len() {
             if self.txs[tx].as_ref().is_some_and(|slot| slot.landed > 0 && !slot.is_done())
@@ -289,6 +318,15 @@ impl<V: Value> Engine<V> {
         self.tell_reset(session, &why.message);
         self.set_remote_state(session);
         self.want_pull(now, session, true);
+    }
+
+    /// What was asked for from another cursor is not wanted any more.
+    pub(super) fn drop_pull(&mut self, session: usize) {
+        if let Some(op) = self.sessions[session].pull.take()
+            && self.answer(op).is_some()
+        {
+            self.outputs.push_back(Output::Cancel(op));
+        }
     }
 
     pub(super) fn tell_reset(&mut self, session: usize, why: &str) {
@@ -313,6 +351,20 @@ impl<V: Value> Engine<V> {
         self.last_error = Some(error.clone());
         self.sessions[session].last_error = Some(error);
         self.status_changed = true;
+    }
+
+    /// The backend has answered, or spoken.
+    pub(super) fn heard_of(&mut self, now: Timestamp, session: usize) {
+        let holder = &mut self.sessions[session];
+        holder.answered_at = now;
+        self.status_changed |= !core::mem::replace(&mut holder.connected, true);
+        self.tell_pinged(session, None);
+    }
+
+    /// It did not answer, or not to what was asked.
+    pub(super) fn lost_sight(&mut self, session: usize, why: &ErrorInfo) {
+        self.status_changed |= core::mem::replace(&mut self.sessions[session].connected, false);
+        self.tell_pinged(session, Some(why));
     }
 
     pub(super) fn set_remote_state(&mut self, session: usize) {

@@ -117,6 +117,7 @@ impl<V: Value> Engine<V> {
             cursor: session.cursor,
             pending,
             last_error: session.last_error.clone(),
+            connected: session.connected,
             leads: line.leads(),
         })
     }

@@ -63,6 +63,10 @@ pub struct Tab {
     /// Whether reads of the log wait, as those of a frozen tab do.
     pub holds_reads: bool,
     pub reads: Vec<(OpId, u64)>,
+    /// What pings were answered with.
+    pub pinged: Vec<Option<String>>,
+    /// What was told to the other tabs.
+    pub notes: Vec<driftline_core::TabNote>,
 }
 
 impl Tab {
@@ -94,6 +98,8 @@ impl Tab {
             grants,
             holds_reads: false,
             reads: Vec::new(),
+            pinged: Vec::new(),
+            notes: Vec::new(),
         };
         tab.settle();
         tab
@@ -249,6 +255,8 @@ impl Tab {
             Output::CloseLive(remote) => self.live.retain(|other| *other != remote),
             Output::Error { code, error, .. } => self.errors.push((code, error.message)),
             Output::Wake(at, _) => self.wake = Some(at),
+            Output::Pinged(_, failed) => self.pinged.push(failed.map(|error| error.code)),
+            Output::TellTabs(note) => self.notes.push(note),
             Output::StartSync(_) | Output::StopSync(_) | Output::SyncedRows(_) | Output::Status => {}
         }
     }
@@ -297,6 +305,7 @@ impl Tab {
                         poke_url: None,
                     },
                     retry,
+                    ping_ms: None,
                 },
             )
             .unwrap();
@@ -305,7 +314,13 @@ impl Tab {
     }
 
     pub fn connect(&mut self, backend: BackendSpec) -> RemoteId {
-        let spec = RemoteSpec { id: "remote".into(), backend, retry: RetryPolicy::default() };
+        // Where a ping is a request, it would stand among those that a test answers.
+        let is_by_request = matches!(backend, BackendSpec::S2 { .. } | BackendSpec::S2Proxy { .. });
+        self.connect_with(backend, (!is_by_request).then_some(driftline_core::spec::PING_MS))
+    }
+
+    pub fn connect_with(&mut self, backend: BackendSpec, ping_ms: Option<u64>) -> RemoteId {
+        let spec = RemoteSpec { id: "remote".into(), backend, retry: RetryPolicy::default(), ping_ms };
         let remote = self.engine.connect(self.now, spec).unwrap();
         self.settle();
         remote

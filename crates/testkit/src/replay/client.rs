@@ -40,7 +40,12 @@ impl Client {
         let mut engine = Engine::new(Config { seed: [7; 32], pending_max: 1_000 });
         let now = Timestamp(1_700_000_000_000);
         let retry = RetryPolicy { jitter: false, ..RetryPolicy::default() };
-        let spec = RemoteSpec { id: "recorded".into(), backend: backend.backend(), retry: retry.clone() };
+        let spec = RemoteSpec {
+            id: "recorded".into(),
+            backend: backend.backend(),
+            retry: retry.clone(),
+            ping_ms: None,
+        };
         let remote = engine.connect(now, spec).expect("a new tab has no remote");
         let todos = CollectionSpec {
             id: "todos".into(),

@@ -7,7 +7,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortController;
 
 use super::Driver;
-use crate::{http, value::Row};
+use crate::{channel::TabMessage, http, value::Row};
 
 impl Driver {
     /// Starts an effect; answers the outputs that are the app's.
@@ -53,6 +53,7 @@ impl Driver {
             Output::CloseLive(remote) => self.close_live(remote),
             Output::ClaimLease(lease) => self.claim(lease),
             Output::ReleaseLease(lease) => self.release(&lease),
+            Output::TellTabs(note) => self.send(&TabMessage::Note(note)),
             Output::Wake(at, _) => {
                 let due = self.weakly(|driver, ()| driver.input(Input::Timer));
                 self.timer.set(at, move || due(()));

@@ -77,6 +77,7 @@ impl Driver {
             TabMessage::Remote(id, status) => self.remote_told(&id, status),
             TabMessage::Beat(leases) => self.leases.hear_beat(&leases),
             TabMessage::Ask(leases) => self.answer(&leases),
+            TabMessage::Note(note) => self.input(Input::TabNote(note)),
         }
     }
 }

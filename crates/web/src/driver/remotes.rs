@@ -42,7 +42,7 @@ impl Driver {
         .inspect(|_| self.send(&TabMessage::Hello))
     }
 
-    /// How a remote stands: `{ state, cursor?, pending, lastError?: { name, code, message } }`.
+    /// How a remote stands: `{ state, connected, cursor?, pending, lastError?: { name, code, message } }`.
     #[must_use]
     pub fn remote_status(&self, remote: RemoteId) -> JsValue {
         let view = self.look(|engine| engine.remote(remote)).ok().flatten();
@@ -137,6 +137,7 @@ fn view_to_js(view: &RemoteView) -> JsValue {
         let _ = Reflect::set(&object, &JsValue::from_str(field), &value);
     };
     put("state", view.state.as_str().into());
+    put("connected", view.connected.into());
     put("pending", JsValue::from_f64(view.pending as f64));
     if let Some(cursor) = view.cursor {
         put("cursor", JsValue::from_f64(cursor as f64));
