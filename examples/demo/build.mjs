@@ -8,7 +8,7 @@ import { build } from 'esbuild'
 
 const demo = dirname(fileURLToPath(import.meta.url))
 const source = join(demo, 'src')
-/** What the page syncs with: `server` by mizu's wire, `livestore` by LiveStore's, or `s2` with s2-lite; each has a folder of its own. */
+/** What the page syncs with: `server` by its own wire, `mizu` as any mizu server is spoken to, `livestore`, or `s2` with s2-lite; each has a folder of its own. */
 const backend = process.env['DRIFTLINE_DEMO_BACKEND'] ?? 'server'
 const dist = join(demo, backend === 'server' ? 'dist' : `dist-${backend}`)
 const library = join(demo, '../../dist')

@@ -31,6 +31,8 @@ pub enum Backend {
     LiveStore,
     /// s2-lite, at the port behind driftline-server's, which keeps the files.
     S2,
+    /// driftline-server as any mizu server is spoken to: pokes come over mizu's live WebSocket.
+    Mizu,
 }
 
 impl Backend {
@@ -39,7 +41,8 @@ impl Backend {
             "server" => Ok(Self::Server),
             "livestore" => Ok(Self::LiveStore),
             "s2" => Ok(Self::S2),
-            _ => bail!("the demo knows the backends server, livestore and s2, not `{name}`"),
+            "mizu" => Ok(Self::Mizu),
+            _ => bail!("the demo knows the backends server, livestore, s2 and mizu, not `{name}`"),
         }
     }
 
@@ -49,6 +52,7 @@ impl Backend {
             Self::Server => "server",
             Self::LiveStore => "livestore",
             Self::S2 => "s2",
+            Self::Mizu => "mizu",
         }
     }
 
@@ -57,6 +61,7 @@ impl Backend {
             Self::Server => "examples/demo/dist",
             Self::LiveStore => "examples/demo/dist-livestore",
             Self::S2 => "examples/demo/dist-s2",
+            Self::Mizu => "examples/demo/dist-mizu",
         }
     }
 }
@@ -88,7 +93,7 @@ pub fn run(project: &Project, options: Options) -> Result<()> {
     setup::run(project, setup::Purpose::Demo)?;
     let s2_lite = match options.backend {
         Backend::S2 => Some(setup::install_s2_lite(project)?),
-        Backend::Server | Backend::LiveStore => None,
+        Backend::Server | Backend::LiveStore | Backend::Mizu => None,
     };
     build::run(project, false)?;
     let built = build_app(project, options.backend)?;
@@ -245,6 +250,7 @@ mod tests {
     fn the_backend_may_be_chosen_among_those_there_are() {
         assert_eq!(options(&[]).expect("all have defaults").backend, Backend::Server);
         assert_eq!(options(&["--backend", "livestore"]).expect("it is known").backend, Backend::LiveStore);
+        assert_eq!(options(&["--backend", "mizu"]).expect("it is known").backend, Backend::Mizu);
         let error = options(&["--backend", "fax"]).expect_err("no such backend").to_string();
         assert!(error.contains("fax") && error.contains("s2"), "{error}");
     }

@@ -45,6 +45,7 @@ const RETRY = { baseDelayMs: 250, maxDelayMs: 1_000 }
 /** How the server that served this page is spoken to, or s2-lite, which stands at the port behind that server's. */
 const BACKENDS = {
   server: () => mizu({ url: location.origin, scope: 'demo', retry: RETRY }),
+  mizu: () => mizu({ url: location.origin, scope: 'demo', poke: 'ws', retry: RETRY }),
   livestore: () => livestore({ url: `${location.origin}/livestore`, storeId: 'demo', retry: RETRY }),
   s2: () => s2({ baseUrl: `${location.protocol}//${location.hostname}:${Number(location.port) + 1}`, basin: 'driftline-demo', stream: 'todos', create: true, retry: RETRY }),
 }
