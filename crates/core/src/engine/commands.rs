@@ -425,6 +425,10 @@ impl<V: Value> Engine<V> {
                     .map_or(0, |at| at + 1);
                 holder.scoped.insert(at, tx);
             }
+            if self.journal.quiet && order.is_committed() {
+                // What is read shows once, when all that is pending on the row is read: it may be thousands.
+                continue;
+            }
             // What a merge has a say in is for the merge to show, however late it was written.
             let pending = &self.collections[collection].row(row).pending;
             let mergeless =
