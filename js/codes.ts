@@ -20,6 +20,8 @@ export const codes = {
   quota_exceeded: true,
   /** The browser's storage can't be opened, read or written. */
   storage_unavailable: true,
+  /** The browser has lost or emptied the database that was here: all that was stored in it and not sent is gone. */
+  storage_lost: false,
   /** The database was closed. */
   closed: false,
   /** The id of a collection or a backend is taken, with another config. */

@@ -185,6 +185,7 @@ class World<T> implements SyncControl<T> {
     }
     if (this.#around.disk !== undefined) return this.#around.disk.destroy()
     await new Promise<void>((resolve, reject) => {
+      globalThis.localStorage?.removeItem(`driftline:${this.#name}`)
       const deletion = indexedDB.deleteDatabase(`driftline:${this.#name}`)
       deletion.onsuccess = () => resolve()
       deletion.onerror = () => reject(deletion.error)

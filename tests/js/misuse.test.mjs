@@ -180,6 +180,7 @@ async function ofPersist(error) {
 
 /** Codes that are met in another suite. */
 const elsewhere = {
+  storage_lost: async () => assert.match(await read('tests/e2e/support/recovery-stories.mjs'), /storage_lost/),
   digest_mismatch: async () => assert.match(await read('tests/e2e/files.test.mjs'), /digest_mismatch/),
 }
 

@@ -13,7 +13,7 @@ fn main() {
         let Some(Output::Load(op)) = engine.poll_output() else { panic!("the first output is Load") };
         engine.handle_input(
             now,
-            Input::Loaded(op, Ok(Loaded { checkpoint: 0, segments: vec![], log: vec![] })),
+            Input::Loaded(op, Ok(Loaded { checkpoint: 0, segments: vec![], log: vec![], is_anew: false })),
         );
         let spec = CollectionSpec {
             id: "t".into(),
@@ -75,7 +75,10 @@ fn main() {
         let Some(Output::Load(op)) = engine.poll_output() else { panic!("the first output is Load") };
         engine.handle_input(
             now,
-            Input::Loaded(op, Ok(Loaded { checkpoint: 0, segments: vec![], log: vec![(1, record)] })),
+            Input::Loaded(
+                op,
+                Ok(Loaded { checkpoint: 0, segments: vec![], log: vec![(1, record)], is_anew: false }),
+            ),
         );
         println!(
             "{count}: {:.2} us a write, seal {:?}, commit {:?}, recovery {:?}",

@@ -80,6 +80,9 @@ codes! {
     StorageUnavailable "storage_unavailable": Temporary, [],
         "The browser's storage can't be opened, read or written.",
         "Leave private browsing, or reload; then write again.";
+    StorageLost "storage_lost": Final, [],
+        "The browser has lost or emptied the database that was here: all that was stored in it and not sent is gone.",
+        "Tell the person who wrote it; what the backend has comes back by itself.";
     Closed "closed": Final, [],
         "The database was closed.",
         "Open it again with `openDriftline()`.";

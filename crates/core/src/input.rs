@@ -85,6 +85,8 @@ pub struct Loaded<V> {
     pub segments: Vec<(String, Record<V>)>,
     /// The log after it, in order.
     pub log: Vec<(u64, Record<V>)>,
+    /// There was another database of this name, which nobody has deleted through Driftline.
+    pub is_anew: bool,
 }
 
 /// A stretch of the log.

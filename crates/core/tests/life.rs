@@ -206,6 +206,20 @@ fn what_a_leader_decided_is_committed_later_when_the_disk_fails_and_is_not_sent_
 }
 
 #[test]
+fn a_database_that_the_browser_has_lost_is_told_of_and_used_on() {
+    let disk = Disk::default();
+    disk.borrow_mut().is_anew = true;
+    let mut tab = Tab::open(&disk, 1);
+    let todos = tab.register("todos");
+    tab.settle();
+    assert_eq!(tab.errors.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [Code::StorageLost]);
+    assert_eq!(tab.engine.status().last_error.map(|error| error.code), Some("storage_lost".to_owned()));
+    let tx = tab.insert(todos, "a", json!({})).unwrap();
+    tab.settle();
+    assert_eq!(tab.events_of(tx), [TxEvent::Durable]);
+}
+
+#[test]
 fn a_provisional_row_stays_until_sync_brings_that_object_again() {
     let disk = Disk::default();
     let mut tab = Tab::open(&disk, 1);

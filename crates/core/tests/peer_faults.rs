@@ -250,7 +250,8 @@ fn a_value_that_no_text_can_hold_is_stored_and_sent_as_it_is() {
         loop {
             match engine.poll_output() {
                 Some(Output::Load(op)) => {
-                    let loaded = Loaded { checkpoint: 0, segments: Vec::new(), log: log.clone() };
+                    let loaded =
+                        Loaded { checkpoint: 0, segments: Vec::new(), log: log.clone(), is_anew: false };
                     engine.handle_input(now, Input::Loaded(op, Ok(loaded)));
                 }
                 Some(Output::Commit(op, commit)) => {

@@ -71,7 +71,7 @@ fn run(engine: &mut Engine<Counted>, log: &mut Vec<(u64, Record<Counted>)>) {
     loop {
         match engine.poll_output() {
             Some(Output::Load(op)) => {
-                let loaded = Loaded { checkpoint: 0, segments: Vec::new(), log: log.clone() };
+                let loaded = Loaded { checkpoint: 0, segments: Vec::new(), log: log.clone(), is_anew: false };
                 // What the disk copies is not the engine's work.
                 WORK.with(|count| count.set(0));
                 engine.handle_input(NOW, Input::Loaded(op, Ok(loaded)));

@@ -347,7 +347,8 @@ fn what_was_queued_shows_before_a_tab_is_ready() {
             driftline_core::Output::Load(op) => {
                 loads += 1;
                 let log = disk.borrow().log.iter().map(|(seq, record)| (*seq, record.clone())).collect();
-                let loaded = driftline_core::Loaded { checkpoint: 0, segments: Vec::new(), log };
+                let loaded =
+                    driftline_core::Loaded { checkpoint: 0, segments: Vec::new(), log, is_anew: false };
                 engine.handle_input(now, Input::Loaded(op, Ok(loaded)));
             }
             driftline_core::Output::Rows(_, changes) => told.push(format!("{} rows", changes.len())),

@@ -41,6 +41,9 @@ impl<V: Value> Engine<V> {
             }
         };
         let first = !self.journal.is_loaded();
+        if loaded.is_anew {
+            self.tell_loss();
+        }
         let before: Vec<(TxIx, TransactionState)> = self
             .txs_by_order
             .iter()
@@ -213,5 +216,15 @@ impl<V: Value> Engine<V> {
             }
         }
         None
+    }
+
+    fn tell_loss(&mut self) {
+        let error = ErrorInfo::of(
+            Code::StorageLost,
+            "the browser has lost or emptied the database that was here, and with it all that was written and not sent: it was damaged, or deleted by hand. Nothing of it is kept but what the backend has, which comes back by itself; write the rest again",
+        );
+        self.last_error = Some(error.clone());
+        self.status_changed = true;
+        self.outputs.push_back(Output::Error { code: Code::StorageLost, error, transaction: None });
     }
 }

@@ -26,6 +26,8 @@ pub struct Shared {
     pub commits: usize,
     /// Taken by the next commits, in order.
     pub fail: Vec<CommitError>,
+    /// The browser has lost another one of this name.
+    pub is_anew: bool,
 }
 
 pub type Disk = Rc<RefCell<Shared>>;
@@ -147,6 +149,7 @@ impl Tab {
                         .map(|(name, record)| (name.clone(), record.clone()))
                         .collect(),
                     log: disk.log.iter().map(|(seq, record)| (*seq, record.clone())).collect(),
+                    is_anew: disk.is_anew,
                 };
                 drop(disk);
                 self.input(Input::Loaded(op, Ok(loaded)));

@@ -43,6 +43,7 @@ impl<V: Value> MemoryDisk<V> {
             checkpoint: self.checkpoint,
             segments: self.segments.iter().map(|(name, record)| (name.clone(), record.clone())).collect(),
             log: self.log.iter().map(|(number, record)| (*number, record.clone())).collect(),
+            is_anew: false,
         }
     }
 

@@ -10,7 +10,10 @@ use driftline_core::CommitError;
 use indexed_db_futures::{Build, database::Database, internals::SystemRepr, query_source::QuerySource};
 use wasm_bindgen::{JsCast, closure::Closure};
 
-use super::failure::{Failed, finish};
+use super::{
+    failure::{Failed, finish},
+    marker,
+};
 use crate::schema::{self, META, META_IDENTITY};
 
 /// A connection that heals.
@@ -94,6 +97,12 @@ impl Connection {
     pub(super) fn next_number(&self) -> u64 {
         self.numbers.set(self.numbers.get() + 1);
         self.numbers.get()
+    }
+
+    /// Whether the pages of this origin had another database of this name, and none of them has deleted it. Asked
+    /// again, it is known.
+    pub(super) fn is_anew(&self) -> bool {
+        self.identity.get().is_some_and(|identity| marker::replace(&self.name, identity))
     }
 
     async fn open(&self) -> Result<Rc<Open>, Failed> {

@@ -37,6 +37,7 @@ pub(super) async fn load(journal: &GivenJournal) -> Result<Loaded<Row>, CommitEr
         checkpoint: number(&field(&loaded, "checkpoint")),
         segments: pairs(&field(&loaded, "segments"), |name| name.as_string().unwrap_or_default())?,
         log: pairs(&field(&loaded, "log"), |key| number(&key))?,
+        is_anew: false,
     })
 }
 

@@ -12,6 +12,7 @@ mod append;
 pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod given;
+mod marker;
 mod records;
 mod store;
 
@@ -88,7 +89,7 @@ impl Journal {
                     .collect();
                 let log: Vec<_> = log.into_iter().map(|(key, record)| (number(&key), record)).collect();
                 self.connection.saw(log.last().map_or(checkpoint, |(key, _)| *key));
-                Ok(Loaded { checkpoint, segments, log })
+                Ok(Loaded { checkpoint, segments, log, is_anew: self.connection.is_anew() })
             })
             .await
     }
@@ -343,6 +344,8 @@ impl Journal {
 /// # Errors
 /// [`CommitError::Unavailable`]: the browser refuses.
 pub async fn delete(name: &str) -> Result<(), CommitError> {
+    // First: a page that stops in between must not take its own wish for a loss.
+    marker::remove(name);
     let run =
         async || -> Result<(), Failed> { Ok(Database::delete_by_name(&schema::database_name(name))?.await?) };
     match run().await {
