@@ -5,7 +5,7 @@
 mod support;
 
 use driftline_core::{
-    DraftKind, LiveEvent, TxEvent,
+    DraftKind, Input, LiveEvent, RemoteSpec, RetryPolicy, TxEvent,
     spec::{BackendSpec, CollectionId, LiveStoreWire, RemoteId},
     view::TransactionState,
 };
@@ -148,4 +148,114 @@ fn what_another_tab_has_pushed_completes_once_though_its_rows_come_back_just_the
     heir.settle();
     let times = heir.events_of(tx).into_iter().filter(|event| *event == TxEvent::Completed).count();
     assert_eq!(times, 1, "{:?}", heir.events_of(tx));
+}
+
+/// A tab of the app's next release, which can't make what was queued by this one fit.
+fn of_a_release_that_refuses(disk: &Disk) -> (Tab, RemoteId) {
+    let mut heir = Tab::open(disk, 2);
+    let wire = LiveStoreWire::WebSocket;
+    let remote = heir.connect(BackendSpec::LiveStore { store_id: "s".into(), wire });
+    heir.register_with("todos", |spec| {
+        spec.remote = Some((remote, "todo".into()));
+        spec.persist = None;
+        spec.has_sync = false;
+        spec.version = 2;
+        spec.migrate = Some(std::rc::Rc::new(|_, _| None));
+    });
+    heir.settle();
+    (heir, remote)
+}
+
+#[test]
+fn what_no_longer_fits_and_has_landed_is_completed_and_never_told_failed() {
+    let disk = Disk::default();
+    let (mut tab, _, todos) = caught_up(&disk);
+    let tx = tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
+    tab.settle();
+    let push = asked(&mut tab, "SyncWsRpc.Push");
+    drop(tab);
+    let (mut heir, remote) = of_a_release_that_refuses(&disk);
+    assert_eq!(heir.state(tx), TransactionState::Pending, "whether it has landed is not known yet");
+    heir.hear(remote, LiveEvent::Opened);
+    let pull = asked(&mut heir, "SyncWsRpc.Pull");
+    tell(&mut heir, remote, &page(&pull, push["payload"]["batch"].as_array().unwrap(), "NoMore"));
+    let ends: Vec<_> = heir.events_of(tx).into_iter().filter(|event| *event != TxEvent::Changed).collect();
+    assert_eq!(ends, [TxEvent::Persisted, TxEvent::Completed]);
+    assert_eq!(heir.state(tx), TransactionState::Completed);
+}
+
+#[test]
+fn what_no_longer_fits_fails_once_the_log_is_seen_to_be_without_it() {
+    let disk = Disk::default();
+    let (mut tab, _, todos) = caught_up(&disk);
+    let tx = tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
+    tab.settle();
+    drop(tab);
+    let (mut heir, remote) = of_a_release_that_refuses(&disk);
+    heir.hear(remote, LiveEvent::Opened);
+    let pull = asked(&mut heir, "SyncWsRpc.Pull");
+    tell(&mut heir, remote, &page(&pull, &[], "NoMore"));
+    assert_eq!(heir.state(tx), TransactionState::Failed);
+    assert!(!heir.frames.iter().any(|frame| frame.contains("SyncWsRpc.Push")), "it is not sent as it was");
+}
+
+#[test]
+fn what_is_seen_in_the_log_while_its_failure_is_being_noted_has_one_end() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let backend = BackendSpec::LiveStore { store_id: "s".into(), wire: LiveStoreWire::WebSocket };
+    let retry = RetryPolicy { retries: 0, ..RetryPolicy::default() };
+    let spec = RemoteSpec { id: "remote".into(), backend, retry, ping_ms: None };
+    let remote = tab.engine.connect(tab.now, spec).unwrap();
+    let todos = tab.register_at("todos", remote, "todo");
+    tab.hear(remote, LiveEvent::Opened);
+    let pull = asked(&mut tab, "SyncWsRpc.Pull");
+    tell(&mut tab, remote, &page(&pull, &[], "NoMore"));
+    let tx = tab.insert(todos, "t1", json!({ "id": "t1" })).unwrap();
+    tab.settle();
+    let push = asked(&mut tab, "SyncWsRpc.Push");
+    let cause =
+        json!({ "_tag": "Fail", "error": { "_tag": "UnknownError", "cause": { "message": "no answer" } } });
+    let exit = json!({ "_tag": "Failure", "cause": cause });
+    let refusal = json!({ "_tag": "Exit", "requestId": push["id"], "exit": exit });
+    tab.input(Input::Live(remote, LiveEvent::Frame(refusal.to_string())));
+    tab.drain();
+    let pull = asked(&mut tab, "SyncWsRpc.Pull");
+    let landed = page(&pull, push["payload"]["batch"].as_array().unwrap(), "NoMore");
+    tab.input(Input::Live(remote, LiveEvent::Frame(landed.to_string())));
+    tab.settle();
+    let events = tab.events_of(tx);
+    let ends = events
+        .iter()
+        .filter(|event| matches!(event, TxEvent::Completed | TxEvent::Failed { .. } | TxEvent::Discarded));
+    assert_eq!(ends.count(), 1, "{events:?}");
+    assert_eq!(tab.shows(todos)["t1"], json!({ "id": "t1" }), "the row is the log's, however it ended");
+}
+
+#[test]
+fn what_a_live_read_left_out_is_fetched_however_much_comes_while_no_request_gets_through() {
+    let mut tab = Tab::open(&Disk::default(), 1);
+    let spec = BackendSpec::S2 { basin: "b".into(), stream: "s".into(), create: false };
+    let remote = tab.connect(spec);
+    let todos = tab.register_at("todos", remote, "todo");
+    let batch = |from: u64, to: u64| {
+        let record = |place: u64| {
+            let event = json!({ "name": "todo.inserted", "args": { "id": format!("t{place}") }, "seqNum": place + 1, "parentSeqNum": place, "clientId": "c", "sessionId": "s" });
+            json!({ "seq_num": place, "timestamp": 1, "body": event.to_string() })
+        };
+        let records: Vec<Value> = (from..to).map(record).collect();
+        json!({ "records": records, "tail": { "seq_num": to, "timestamp": 1 } }).to_string()
+    };
+    tab.answer_request(200, &batch(0, 1));
+    tab.hear(remote, LiveEvent::Opened);
+    tab.answer_request(503, "");
+    for place in 2..9 {
+        let frame = format!("event: batch\nid: 1,1,1\ndata: {}\n\n", batch(place, place + 1));
+        tab.hear(remote, LiveEvent::Frame(frame));
+    }
+    assert_eq!(tab.shows(todos).len(), 1, "the second one is missing before them");
+    while tab.requests.is_empty() {
+        tab.advance(1_000);
+    }
+    tab.answer_request(200, &batch(1, 9));
+    assert_eq!(tab.shows(todos).len(), 9);
 }

@@ -28,6 +28,11 @@ impl<V: Value> Engine<V> {
             Fact::Persisted { tx, at } => self.with(tx, |engine, tx| engine.apply_persisted(now, tx, at)),
             Fact::Completed { tx, at, confirmed, warning } => self.with(tx, |engine, tx| {
                 let slot = engine.tx_mut(tx);
+                // Its failure may have been on its way into the journal when it was recognised in the log: what the journal
+                // has first is how it ended, in every tab.
+                if slot.is_done() {
+                    return;
+                }
                 slot.updated_at = at;
                 slot.warning = warning;
                 engine.end(tx, TransactionState::Completed, confirmed);

@@ -145,7 +145,8 @@ impl<V: Value> Engine<V> {
         let pull = if at_head { holder.pull.take() } else { None };
         let is_end = !has_more || holder.codec.streams();
         if pull.is_none() && is_end && !holder.held.is_empty() && holder.pull.is_none() {
-            holder.gap_runs += 1;
+            // Where requests are asked for it, only those that are answered count: none may get through for long.
+            holder.gap_runs += u32::from(holder.codec.asks_by_frames());
             self.want_pull(now, session, false);
         }
         self.settle_awaiting(now, session, pull.is_some());

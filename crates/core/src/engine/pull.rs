@@ -165,6 +165,8 @@ impl<V: Value> Engine<V> {
         holder.head = holder.head.max(known);
         if holder.codec.asks_by_frames() {
             holder.live_failures = 0;
+        } else if !holder.held.is_empty() {
+            holder.gap_runs += 1;
         }
         let mut sooner = None;
         if holder.codec.tells_early() {
@@ -188,6 +190,10 @@ impl<V: Value> Engine<V> {
                 let table = self.collections[collection].table.clone();
                 self.decide(line, Fact::Synced { table });
             }
+        }
+        // What can't be made to fit today's version waited to see whether it is in the log.
+        for index in 0..self.quarantine.len() {
+            self.consider(now, self.quarantine[index].0);
         }
         let at = now + POLL_MS;
         self.sessions[session].poll_at = Some(at);

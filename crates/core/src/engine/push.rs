@@ -105,8 +105,7 @@ impl<V: Value> Engine<V> {
     /// Events go behind the last one, so that it must be known: what a lost answer has left behind is read first.
     fn may_push(&self, session: usize) -> bool {
         let holder = &self.sessions[session];
-        (!holder.codec.keeps_events() || (holder.caught_up && holder.doubt.is_none()))
-            && (!holder.codec.asks_by_frames() || holder.live == Live::Open)
+        holder.knows_the_log() && (!holder.codec.asks_by_frames() || holder.live == Live::Open)
     }
 
     /// What a transaction is on the wire, without what the backend has of it already.

@@ -219,6 +219,11 @@ impl Session {
         self.refill = None;
     }
 
+    /// Whether all that is in the log is known, as far as this tab can tell. A server that keeps rows has none.
+    pub fn knows_the_log(&self) -> bool {
+        !self.codec.keeps_events() || (self.caught_up && self.doubt.is_none())
+    }
+
     /// What is in the log behind the cursor is not known: nothing is pushed before it has been read.
     pub fn doubt_the_head(&mut self) {
         self.doubt = Some(self.pulls_begun + 1);
