@@ -101,6 +101,17 @@ impl<V: Value> Engine<V> {
             (other.state == TransactionState::Failed).then(|| (cascade_error(first), first))
         })
     }
+
+    /// Notes what a transaction waits for, for good: should one of those fail, it fails with it.
+    pub(super) fn write_behind(&mut self, tx: TxIx, nearest: &[TxIx]) {
+        for &other in nearest {
+            let id = self.tx(other).id;
+            let behind = &mut self.tx_mut(tx).behind;
+            if !behind.contains(&id) {
+                behind.push(id);
+            }
+        }
+    }
 }
 
 /// Why a transaction falls with the one that it waited for.

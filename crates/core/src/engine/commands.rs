@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use super::{
     Engine,
-    collection::{Collection, PendingRef, Registration, RowIx},
+    collection::Registration,
     collection_id,
     journal::Open,
-    lines::Line,
     remote_id,
     session::Session,
     transaction::{Change, Order, Slot, TxIx},
@@ -387,147 +386,5 @@ impl<V: Value> Engine<V> {
             .get(&id)
             .copied()
             .ok_or_else(|| Error::new(Code::NotFound, format!("there is no transaction {id}; nothing was changed. It may be discarded or pruned: list() has those that are kept")))
-    }
-
-    /// Puts a transaction into the slab and the indexes.
-    pub(super) fn place(&mut self, slot: Slot<V>) -> TxIx {
-        let tx = self.txs.len();
-        self.txs_by_id.insert(slot.id, tx);
-        self.txs_by_order.insert(slot.order, tx);
-        if !slot.is_done() {
-            self.unfinished.insert(slot.order, tx);
-        }
-        self.txs.push(Some(Box::new(slot)));
-        tx
-    }
-
-    /// Lays a transaction over the rows it touches, in its place in the order, and says what it waits for.
-    pub(super) fn overlay(&mut self, tx: TxIx) {
-        let slot = self.tx(tx);
-        let (order, ordered, scoped) = (slot.order, slot.is_ordered(), slot.kind == OrderKind::Collection);
-        let touched: Vec<(usize, RowIx)> =
-            slot.mutations.iter().map(|mutation| (mutation.collection, mutation.row)).collect();
-        for (index, &(collection, row)) in touched.iter().enumerate() {
-            let holder = &mut self.collections[collection];
-            let pending = &mut holder.rows[row].pending;
-            // From the end: what is new nearly always comes last.
-            let mut at = pending.len();
-            while at > 0 && self.txs[pending[at - 1].tx].as_ref().is_some_and(|other| other.order > order) {
-                at -= 1;
-            }
-            pending.insert(at, PendingRef { tx, mutation: index, ordered });
-            let last = at + 1 == pending.len();
-            if scoped && ordered && !holder.scoped.contains(&tx) {
-                let at = holder
-                    .scoped
-                    .iter()
-                    .rposition(|&other| self.txs[other].as_ref().is_some_and(|slot| slot.order < order))
-                    .map_or(0, |at| at + 1);
-                holder.scoped.insert(at, tx);
-            }
-            if self.journal.quiet && order.is_committed() {
-                // What is read shows once, when all that is pending on the row is read: it may be thousands.
-                continue;
-            }
-            // What a merge has a say in is for the merge to show, however late it was written.
-            let pending = &self.collections[collection].row(row).pending;
-            let mergeless =
-                pending.iter().all(|other| other.ordered || self.tx(other.tx).merge_name().is_none());
-            if last
-                && mergeless
-                && self.journal.is_loaded()
-                && self.tx(tx).mutations[index].original()
-                    == self.collections[collection].row(row).visible.as_ref()
-            {
-                // It lies on top of what shows: no need to fold all that lies beneath.
-                let value = self.tx(tx).mutations[index].modified.clone();
-                self.show(collection, row, value);
-            } else {
-                self.refresh(collection, row);
-            }
-        }
-        let nearest = self.nearest_before(tx);
-        self.write_behind(tx, &nearest);
-        let slot = self.tx_mut(tx);
-        if slot.state == TransactionState::Pending && !nearest.is_empty() {
-            slot.state = TransactionState::Queued;
-        }
-    }
-
-    /// Notes what a transaction waits for, for good: should one of those fail, it fails with it.
-    pub(super) fn write_behind(&mut self, tx: TxIx, nearest: &[TxIx]) {
-        for &other in nearest {
-            let id = self.tx(other).id;
-            let behind = &mut self.tx_mut(tx).behind;
-            if !behind.contains(&id) {
-                behind.push(id);
-            }
-        }
-    }
-
-    /// The collection with this name, made if only the journal knows it.
-    pub(super) fn collection_named(&mut self, name: &Rc<str>) -> usize {
-        if let Some(&index) = self.collections_by_name.get(name) {
-            return index;
-        }
-        let index = self.collections.len();
-        self.collections.push(Collection::new(name.clone()));
-        self.collections_by_name.insert(name.clone(), index);
-        self.collections_by_table.entry(name.clone()).or_insert(index);
-        index
-    }
-
-    /// The collection that holds the synced rows of a table.
-    pub(super) fn collection_of_table(&mut self, table: &Rc<str>) -> usize {
-        match self.collections_by_table.get(table) {
-            Some(&index) => index,
-            None => self.collection_named(table),
-        }
-    }
-
-    /// Makes a collection the holder of a remote's table, with the rows that were read before it was registered.
-    pub(super) fn adopt(&mut self, index: usize, table: Rc<str>) {
-        let known = self.collections_by_table.insert(table.clone(), index);
-        self.collections[index].table = table;
-        let Some(known) = known.filter(|&known| known != index) else { return };
-        let rows = core::mem::take(&mut self.collections[known].rows);
-        // What was noted of the rows is noted again where they are now.
-        self.dirty.retain(|&(collection, ..)| collection != known);
-        let doubts = core::mem::take(&mut self.journal.mirror_doubts);
-        for (collection, row) in doubts.iter() {
-            if collection != known {
-                self.journal.mirror_doubts.insert(collection, row);
-            }
-        }
-        self.collections[index].ever_synced |= self.collections[known].ever_synced;
-        let touched: Vec<usize> = self
-            .touched_rows
-            .iter()
-            .filter(|&(collection, _)| collection == known)
-            .map(|(_, bucket)| bucket)
-            .collect();
-        for bucket in touched {
-            self.touched_rows.remove(known, bucket);
-            self.touched_rows.insert(index, bucket);
-        }
-        for (key, row) in rows {
-            let ix = self.collections[index].row_ix(&key);
-            let own = self.collections[index].row_mut(ix);
-            own.synced = row.synced;
-            own.provisional = row.provisional;
-            self.refresh_unless_quiet(index, ix);
-            self.mirror_later(index, ix);
-        }
-    }
-
-    fn line(&mut self, name: &str, concurrent_max: usize) -> usize {
-        if let Some(&line) = self.lines_by_name.get(name) {
-            return line;
-        }
-        let name: Rc<str> = name.into();
-        let line = self.lines.len();
-        self.lines.push(Line::new(name.clone(), concurrent_max));
-        self.lines_by_name.insert(name, line);
-        line
     }
 }

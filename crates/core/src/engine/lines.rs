@@ -277,4 +277,16 @@ impl<V: Value> Engine<V> {
             self.stirred.insert(line);
         }
     }
+
+    /// The line with this lease, made if there is none yet.
+    pub(super) fn line(&mut self, name: &str, concurrent_max: usize) -> usize {
+        if let Some(&line) = self.lines_by_name.get(name) {
+            return line;
+        }
+        let name: Rc<str> = name.into();
+        let line = self.lines.len();
+        self.lines.push(Line::new(name.clone(), concurrent_max));
+        self.lines_by_name.insert(name, line);
+        line
+    }
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod collection;
 mod commands;
 mod draft;
+mod ending;
 mod events;
 mod evolve;
 mod hand_over;
@@ -16,6 +17,7 @@ mod lines;
 mod live;
 mod load;
 mod mapping;
+mod overlay;
 mod ping;
 mod pull;
 mod push;
@@ -23,6 +25,7 @@ mod row_set;
 mod schedule;
 mod seal;
 mod session;
+mod tables;
 mod transaction;
 mod views;
 
@@ -460,14 +463,6 @@ impl<V: Value> Engine<V> {
                 Timer::Checkpoint => self.checkpoint_due(at),
             }
         }
-    }
-
-    fn tx(&self, tx: TxIx) -> &Slot<V> {
-        self.txs[tx].as_deref().expect("an index of a transaction outlives it only where that is checked")
-    }
-
-    fn tx_mut(&mut self, tx: TxIx) -> &mut Slot<V> {
-        self.txs[tx].as_deref_mut().expect("an index of a transaction outlives it only where that is checked")
     }
 
     /// A back-off: full jitter below an exponential bound.

@@ -245,3 +245,13 @@ impl<V: Value> Slot<V> {
         }
     }
 }
+
+impl<V: Value> super::Engine<V> {
+    pub(super) fn tx(&self, tx: TxIx) -> &Slot<V> {
+        self.txs[tx].as_deref().expect("an index of a transaction outlives it only where that is checked")
+    }
+
+    pub(super) fn tx_mut(&mut self, tx: TxIx) -> &mut Slot<V> {
+        self.txs[tx].as_deref_mut().expect("an index of a transaction outlives it only where that is checked")
+    }
+}

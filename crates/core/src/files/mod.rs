@@ -24,6 +24,7 @@
 //! stored state decide needs no disk; for the rest there is [`Output::Probe`]. Only what changed is
 //! looked at again.
 
+mod answers;
 mod blob;
 mod digest;
 mod engine;
